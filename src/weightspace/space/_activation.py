@@ -1,0 +1,99 @@
+"""Pointwise activations and the largest linear group that commutes with each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .._errors import SpaceError
+from ..group import PERMUTATION, POSITIVE_MONOMIAL, SIGNED_PERMUTATION, MonomialGroup
+
+__all__ = ["Activation", "Offset", "Sine"]
+
+
+class Sine(nn.Module):
+    """``sin(omega * x)``, the activation of a SIREN (Sitzmann et al., 2020, arXiv 2006.09661)."""
+
+    def __init__(self, omega: float = 30.0) -> None:
+        super().__init__()
+        self.omega = omega
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the sine to any tensor."""
+        return torch.sin(self.omega * x)
+
+    def extra_repr(self) -> str:
+        """Shows omega."""
+        return f"omega={self.omega}"
+
+
+class Offset(nn.Module):
+    """``x + offset``, the constant that some INR definitions add to their output."""
+
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Adds the constant."""
+        return x + self.offset
+
+    def extra_repr(self) -> str:
+        """Shows the constant."""
+        return f"offset={self.offset}"
+
+
+# name -> (module, largest linear group, why no other group preserves the function)
+_KNOWN: dict[str, tuple[Callable[[float], nn.Module], MonomialGroup, str]] = {
+    "relu": (lambda _: nn.ReLU(), POSITIVE_MONOMIAL, "relu(-z) is not -relu(z)"),
+    "tanh": (lambda _: nn.Tanh(), SIGNED_PERMUTATION, "tanh(c z) is not c tanh(z) for a scale c > 0"),
+    "sine": (lambda omega: Sine(omega), SIGNED_PERMUTATION, "sin(c z) is not c sin(z) for a scale c > 0"),
+    "gelu": (lambda _: nn.GELU(), PERMUTATION, "gelu(c z) is not c gelu(z) for any c other than 1"),
+    "silu": (lambda _: nn.SiLU(), PERMUTATION, "silu(c z) is not c silu(z) for any c other than 1"),
+    "identity": (lambda _: nn.Identity(), PERMUTATION, "only permutations are used for linear units"),
+}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A pointwise activation by name.
+
+    Attributes:
+        name: "relu", "tanh", "sine", "gelu", "silu" or "identity".
+        omega: the frequency of "sine"; unused by the others.
+
+    Raises:
+        SpaceError: for an unknown name.
+    """
+
+    name: str = "identity"
+    omega: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.name not in _KNOWN:
+            raise SpaceError(f"unknown activation {self.name!r}; known: {', '.join(_KNOWN)}")
+
+    def module(self) -> nn.Module:
+        """The activation as a module without parameters."""
+        return _KNOWN[self.name][0](self.omega)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the activation to any tensor."""
+        if self.name == "identity":
+            return x
+        if self.name == "sine":
+            return torch.sin(x if self.omega == 1.0 else x * self.omega)
+        module: nn.Module = self.module()
+        return module(x)
+
+    @property
+    def symmetry(self) -> MonomialGroup:
+        """The largest monomial group that commutes with the activation (sine: the linear part of its group)."""
+        return _KNOWN[self.name][1]
+
+    def refusal(self, group: MonomialGroup) -> str:
+        """Why ``group`` does not preserve a network with this activation; empty if it does."""
+        return "" if self.symmetry.contains(group) else _KNOWN[self.name][2]

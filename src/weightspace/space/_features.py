@@ -1,0 +1,131 @@
+"""Weight features: a batch of points of V ⊗ R^C, where V is the weight space of one architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+if TYPE_CHECKING:
+    from ._space import WeightSpace
+
+__all__ = ["WeightFeatures"]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightFeatures:
+    """One tensor ``[batch, *axes, channels]`` for each parameter of a weight space; raw weights have one channel.
+
+    Made by `WeightSpace.stack`, `WeightSpace.sample` or `WeightSpace.features`, which check their input; the
+    constructor does not. An immutable mapping from parameter names to tensors whose ``len`` is the batch size, and a
+    registered pytree.
+
+    Attributes:
+        space: the weight space.
+        tensors: one tensor for each of ``space.parameters``, in their order.
+    """
+
+    space: WeightSpace
+    tensors: tuple[Tensor, ...]
+
+    def __getitem__(self, key: Any) -> Any:
+        """A tensor by parameter name, or the networks that an int, slice or index tensor selects."""
+        if isinstance(key, str):
+            return self.tensors[self.space.position(key)]
+        if isinstance(key, int):
+            key = slice(key, key + 1 or None)
+        return self.map(lambda t: t[key])
+
+    def __len__(self) -> int:
+        """The number of networks."""
+        return self.tensors[0].shape[0]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterates over the parameter names, as a mapping does."""
+        return iter(self.keys())
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a parameter of that name."""
+        return name in self.keys()
+
+    def keys(self) -> tuple[str, ...]:
+        """The parameter names."""
+        return tuple(p.name for p in self.space.parameters)
+
+    def values(self) -> tuple[Tensor, ...]:
+        """The tensors."""
+        return self.tensors
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """Pairs of parameter name and tensor."""
+        return zip(self.keys(), self.tensors, strict=True)
+
+    @property
+    def channels(self) -> int:
+        """The number of channels C."""
+        return self.tensors[0].shape[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the tensors."""
+        return self.tensors[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the tensors."""
+        return self.tensors[0].device
+
+    def map(self, fn: Callable[..., Tensor], *others: WeightFeatures) -> WeightFeatures:
+        """Applies ``fn`` to each tensor, beside the tensors of ``others`` for the same parameter."""
+        columns = zip(self.tensors, *(other.tensors for other in others), strict=True)
+        return WeightFeatures(self.space, tuple(fn(*column) for column in columns))
+
+    def to(self, *args: Any, **kwargs: Any) -> WeightFeatures:
+        """Moves or casts every tensor, as `torch.Tensor.to` does."""
+        return self.map(lambda t: t.to(*args, **kwargs))
+
+    def detach(self) -> WeightFeatures:
+        """Detaches every tensor from the autograd graph."""
+        return self.map(lambda t: t.detach())
+
+    def flatten(self) -> Tensor:
+        """All entries side by side: ``[batch, num_parameters * channels]``."""
+        return torch.cat([t.flatten(1) for t in self.tensors], dim=1)
+
+    def __add__(self, other: WeightFeatures) -> WeightFeatures:
+        """Entry-wise sum, channels broadcast."""
+        return self.map(torch.add, other)
+
+    def __sub__(self, other: WeightFeatures) -> WeightFeatures:
+        """Entry-wise difference, channels broadcast."""
+        return self.map(torch.sub, other)
+
+    def __mul__(self, scalar: float | Tensor) -> WeightFeatures:
+        """Product with a scalar."""
+        return self.map(lambda t: t * scalar)
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        """A line that tells the batch, the channels and the space."""
+        return (
+            f"WeightFeatures(batch={len(self)}, channels={self.channels}, dtype={self.dtype}, device={self.device}, "
+            f"space={self.space.summary()})"
+        )
+
+
+def _flatten(features: WeightFeatures) -> tuple[list[Tensor], WeightSpace]:
+    return list(features.tensors), features.space
+
+
+def _unflatten(tensors: Any, space: Any) -> WeightFeatures:
+    return WeightFeatures(space, tuple(tensors))
+
+
+pytree.register_pytree_node(
+    WeightFeatures, _flatten, _unflatten, serialized_type_name="weightspace.space.WeightFeatures"
+)
