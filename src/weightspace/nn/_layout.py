@@ -39,10 +39,12 @@ class Layout:
 
     def fold(self, tensor: Tensor) -> Tensor:
         """[batch, *axes, channels] -> [batch, *permuted, dense * channels]; a view where no dense axis comes first."""
-        return tensor.permute(self.order).flatten(1 + len(self.groups))
+        return tensor.permute(self.order).flatten(1 + len(self.groups)) if self.dense else tensor
 
     def unfold(self, tensor: Tensor) -> Tensor:
         """The inverse of `fold`."""
+        if not self.dense:
+            return tensor
         inverse = sorted(range(len(self.order)), key=self.order.__getitem__)
         return tensor.unflatten(-1, (*self.dense, -1)).permute(inverse)
 

@@ -27,13 +27,12 @@ class _Pools:
         self.layouts = layouts(space, permuted)
         self.of_single: dict[str, list[int]] = {name: [] for name in permuted_groups(space, permuted)}
         self.of_pair: dict[tuple[str, ...], list[int]] = {}
-        self.axis: dict[tuple[str, int], int] = {}
         for i, layout in enumerate(self.layouts):
             if len(layout.groups) == 2:
-                self.of_pair.setdefault(tuple(sorted(layout.groups)), []).append(i)
-            for axis, name in enumerate(layout.groups):
+                pair = layout.groups if layout.groups[::-1] not in self.of_pair else layout.groups[::-1]
+                self.of_pair.setdefault(pair, []).append(i)
+            for name in layout.groups:
                 self.of_single[name].append(i)
-                self.axis[name, i] = axis
         self.of_single = {name: members for name, members in self.of_single.items() if members}
 
     def width(self, members: list[int], channels: int) -> int:
@@ -41,9 +40,8 @@ class _Pools:
         return channels * sum(self.layouts[i].multiplicity for i in members)
 
     def oriented(self, i: int, tensor: Tensor) -> Tensor:
-        """A folded two-group tensor with its groups in alphabetic order (an involution)."""
-        first, second = self.layouts[i].groups
-        return tensor if first < second else tensor.transpose(1, 2)
+        """A folded two-group tensor with its groups in the order of their pair (an involution)."""
+        return tensor if self.layouts[i].groups in self.of_pair else tensor.transpose(1, 2)
 
 
 class EquivariantLinear(nn.Module):
@@ -168,7 +166,7 @@ class EquivariantLinear(nn.Module):
             return layout.unfold(network)
         if len(layout.groups) == 1:
             return layout.unfold(neurons[layout.groups[0], i] + network.unsqueeze(1))
-        first, second = sorted(layout.groups)
+        first, second = layout.groups if layout.groups in self._pools.of_pair else layout.groups[::-1]
         row = neurons[first, i] + network.unsqueeze(1)
         total = add_rows_and_columns(entries[i], row, neurons[second, i])
         return layout.unfold(self._pools.oriented(i, total))

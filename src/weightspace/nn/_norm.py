@@ -135,5 +135,5 @@ class Standardize(nn.Module):
 
 
 def relu_(x: Tensor) -> Tensor:
-    """ReLU that overwrites its input: for results of linear maps, which nothing else reads."""
-    return F.relu(x, inplace=True)
+    """ReLU that overwrites its input where it may: for results of linear maps, which nothing else reads."""
+    return F.relu(x, inplace=not x._is_view())

@@ -1,0 +1,208 @@
+"""Engine 2: message passing on the graph of the input network, as dense complete bipartite blocks.
+
+The graph has the neurons as nodes and the weights as edges. A weight matrix is a complete bipartite block, so a message
+is a broadcast sum over ``[batch, out, in, channels]``: no edge index, no scatter. Residual and parallel branches are
+several blocks into one neuron group.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .._errors import ModelError
+from ..space import NeuronGroup, WeightFeatures, WeightSpace
+
+__all__ = ["Graph", "GraphEncoder", "GraphState", "MessagePassing"]
+
+
+class Graph:
+    """Which parameters of a space are edges between two neuron groups, and which are features of one group's nodes.
+
+    Attributes:
+        groups: the neuron groups.
+        edges: (position of the parameter, source group, target group, plain axes) for each weight.
+        nodes: for each group the positions of its vectors.
+
+    Raises:
+        ModelError: for a parameter that is neither.
+    """
+
+    def __init__(self, space: WeightSpace) -> None:
+        self.groups: tuple[NeuronGroup, ...] = space.groups
+        self.edges: list[tuple[int, str, str, int]] = []
+        self.nodes: dict[str, list[int]] = {group.name: [] for group in space.groups}
+        for i, parameter in enumerate(space.parameters):
+            labels = [axis.group for axis in parameter.axes[:2] if axis.group is not None]
+            plain = math.prod(axis.size for axis in parameter.axes if axis.group is None)
+            if len(parameter.groups) == len(labels) == 2 and [a.side for a in parameter.axes[:2]] == ["out", "in"]:
+                self.edges.append((i, labels[1], labels[0], plain))
+            elif len(parameter.groups) == len(labels) == 1 and plain == 1:
+                self.nodes[labels[0]].append(i)
+            else:
+                raise ModelError(
+                    f"parameter {parameter.name!r} with shape {parameter.shape} is neither a weight [out, in, ...] "
+                    "between two neuron groups nor a vector on one"
+                )
+        self.vectors = max(1, *(len(members) for members in self.nodes.values()))
+        self.taps = max(1, *(edge[3] for edge in self.edges))
+
+
+class GraphState(NamedTuple):
+    """Features of all nodes, by neuron group, and of all edges, in the order of ``Graph.edges``."""
+
+    nodes: dict[str, Float[Tensor, "batch n channels"]]
+    edges: list[Float[Tensor, "batch out in channels"]]
+
+
+class _NormalizedSiLU(nn.Module):
+    """LayerNorm, SiLU, dropout: what stands between the two linear maps of every message and update function."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(F.silu(self.norm(x)), self.dropout, self.training)
+
+
+class GraphEncoder(nn.Module):
+    """Weight features as a graph: biases become node features, weights edge features, each plus a learned code.
+
+    The codes tell apart what no symmetry relates: each input neuron, each hidden group, each output neuron, and each
+    block of weights by its dense end. Input neurons, which have no bias, get the constant 1.
+
+    Args:
+        space: weight space of the networks.
+        in_channels: channels of the features.
+        channels: channels of nodes and edges.
+    """
+
+    def __init__(self, space: WeightSpace, in_channels: int, channels: int) -> None:
+        super().__init__()
+        graph = self.graph = Graph(space)
+        self.node = nn.Linear(graph.vectors * in_channels, channels)
+        self.edge = nn.Linear(graph.taps * in_channels, channels)
+        self.node_code = nn.ParameterList(
+            nn.Parameter(0.1 * torch.randn(1 if group.kind == "hidden" else group.size, channels))
+            for group in space.groups
+        )
+        size = {group.name: 1 if group.kind == "hidden" else group.size for group in space.groups}
+        self.edge_code = nn.ParameterList(
+            nn.Parameter(0.1 * torch.randn(size[target], size[source], channels)) for _, source, target, _ in graph.edges
+        )
+
+    def forward(self, theta: WeightFeatures) -> GraphState:
+        """Embeds a batch of networks."""
+        nodes = {}
+        for group, code in zip(self.graph.groups, self.node_code, strict=True):
+            members = [theta.tensors[i] for i in self.graph.nodes[group.name]]
+            if not members:
+                members = [theta.tensors[0].new_ones(len(theta), group.size, theta.channels)]
+            features = torch.cat(members, dim=-1)
+            nodes[group.name] = self.node(F.pad(features, (0, self.node.in_features - features.shape[-1]))) + code
+        edges = []
+        for (i, *_), code in zip(self.graph.edges, self.edge_code, strict=True):
+            features = theta.tensors[i].flatten(3)
+            edges.append(self.edge(F.pad(features, (0, self.edge.in_features - features.shape[-1]))) + code)
+        return GraphState(nodes, edges)
+
+
+class MessagePassing(nn.Module):
+    r"""One layer of message passing along, and against, the direction of the network.
+
+    .. math::
+        a_i = \sum_j m([e_{ij}; x_j]), \quad c_j = \sum_i m'([e_{ij}; x_i]), \quad
+        x'_i = u([x_i; a_i; c_i]), \quad e'_{ij} = w([e_{ij}; x_j; x_i])
+
+    Each of m, m', u, w is linear - LayerNorm - SiLU - linear. The first linear map of a message splits into an edge
+    part and a node part, which is computed once per node; the second one commutes with the sum. So an edge costs one
+    matrix product for each of m and m' and two for w.
+
+    Source: Lim et al. (2024), arXiv 2312.04501; Kalogeropoulos et al. (2024), arXiv 2406.10685, with permutations.
+
+    Args:
+        graph: the graph of the input networks.
+        channels: channels of nodes and edges.
+        out_channels: channels of the result; ``channels`` if None.
+        bidirectional: pass messages backwards too.
+        edge_update: compute new edge features; otherwise the edges are returned as they are.
+        skip: add a linear map of the old features to the new ones.
+        dropout: probability.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        channels: int,
+        out_channels: int | None = None,
+        *,
+        bidirectional: bool = True,
+        edge_update: bool = True,
+        skip: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        out_channels = out_channels or channels
+        self.graph, self.dropout = graph, dropout
+        self.kinds = ["along", *(["against"] if bidirectional else []), *(["edge"] if edge_update else [])]
+        self.of_edge = nn.ModuleDict({kind: nn.Linear(channels, channels, bias=False) for kind in self.kinds})
+        self.of_source = nn.ModuleDict({k: nn.Linear(channels, channels) for k in self.kinds if k != "against"})
+        self.of_target = nn.ModuleDict({k: nn.Linear(channels, channels) for k in self.kinds if k != "along"})
+        self.between = nn.ModuleDict({kind: _NormalizedSiLU(channels, dropout) for kind in self.kinds})
+        self.message = nn.ModuleDict({k: nn.Linear(channels, channels) for k in self.kinds if k != "edge"})
+        self.update = nn.Sequential(
+            nn.Linear((1 + len(self.message)) * channels, channels),
+            _NormalizedSiLU(channels, dropout),
+            nn.Linear(channels, out_channels),
+        )
+        self.edge_out = nn.Linear(channels, out_channels) if edge_update else None
+        self.node_skip = nn.Linear(channels, out_channels, bias=False) if skip else None
+        self.edge_skip = nn.Linear(channels, out_channels, bias=False) if skip and edge_update else None
+
+    def forward(self, state: GraphState) -> GraphState:
+        """Applies the layer."""
+        nodes, edges = state
+        source = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_source.items()}
+        target = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_target.items()}
+        sums: dict[str, dict[str, Tensor]] = {kind: {} for kind in self.message}
+        new_edges = []
+        for (_, s, t, _), e in zip(self.graph.edges, edges, strict=True):
+            h = self.of_edge["along"](e) + source["along"][s].unsqueeze(1)
+            _accumulate(sums["along"], t, self._sum("along", h, axis=2))
+            if "against" in sums:
+                h = self.of_edge["against"](e) + target["against"][t].unsqueeze(2)
+                _accumulate(sums["against"], s, self._sum("against", h, axis=1))
+            new_edges.append(e if self.edge_out is None else self._edge(e, source["edge"][s], target["edge"][t]))
+        new_nodes = {group: self._node(group, x, sums) for group, x in nodes.items()}
+        return GraphState(new_nodes, new_edges)
+
+    def _sum(self, kind: str, h: Tensor, axis: int) -> Tensor:
+        """Sum of the messages over one end of a block; the last linear map acts on the sum."""
+        last = self.message[kind]
+        return F.linear(self.between[kind](h).sum(axis), last.weight, h.shape[axis] * last.bias)
+
+    def _edge(self, e: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        assert self.edge_out is not None
+        h = self.of_edge["edge"](e) + source.unsqueeze(1) + target.unsqueeze(2)
+        new: Tensor = self.edge_out(self.between["edge"](h))
+        return self._finish(new, e, self.edge_skip)
+
+    def _node(self, group: str, x: Tensor, sums: dict[str, dict[str, Tensor]]) -> Tensor:
+        zeros = torch.zeros_like(x)
+        new: Tensor = self.update(torch.cat([x, *(sums[kind].get(group, zeros) for kind in sums)], dim=-1))
+        return self._finish(new, x, self.node_skip)
+
+    def _finish(self, new: Tensor, old: Tensor, skip: nn.Linear | None) -> Tensor:
+        new = F.dropout(new, self.dropout, self.training)
+        return new if skip is None else new + skip(old)
+
+
+def _accumulate(sums: dict[str, Tensor], group: str, message: Tensor) -> None:
+    sums[group] = sums[group] + message if group in sums else message
