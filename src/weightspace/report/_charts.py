@@ -1,0 +1,191 @@
+"""Charts as inline SVG that takes its colours from the page, so that it is legible on light and dark paper."""
+
+import html
+import io
+import itertools
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._runs import Run
+from ._table import Estimate, Group, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["capacity_chart", "curves_charts"]
+
+# matplotlib draws in these colours; each becomes a variable of the page's style sheet
+_VARIABLES = {"#010101": "ink", "#020202": "muted", "#030303": "rule", "#040404": "paper"}
+_SERIES = [f"#05050{index}" for index in range(1, 7)]
+_VARIABLES |= {colour: f"series-{index}" for index, colour in enumerate(_SERIES, 1)}
+_INK, _MUTED, _RULE, _PAPER = list(_VARIABLES)[:4]
+_SIZE = (4.6, 3.2)
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _RULE,
+    "axes.labelcolor": _MUTED,
+    "axes.titlecolor": _INK,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "lines.solid_capstyle": "round",
+}
+
+
+def capacity_chart(group: Group) -> str | None:
+    """The test metric against the number k of predicted networks: seeds, their mean, and the published figures.
+
+    Returns:
+        The SVG; None if no architecture was trained with two values of k.
+    """
+    families = _families(group.rows)
+    if not any(len({row.k for row in rows if row.test}) > 1 for rows in families.values()):
+        return None
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.subplots()
+        for colour, rows in zip(itertools.cycle(_SERIES), families.values(), strict=False):
+            _draw_capacity(axes, rows, group.factor, colour)
+        ticks = sorted({row.k for row in group.rows})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [f"k = {k}" for k in ticks])
+        axes.set_xlim(ticks[0] / 1.2, ticks[-1] * (ticks[-1] / ticks[0]) ** 0.45)
+        axes.set_ylim(bottom=0)
+        axes.set_title(f"test {group.unit}, by number of networks", color=_MUTED, fontsize=10)
+        return _svg(figure, f"capacity of {group.name}")
+
+
+def _draw_capacity(axes: "Axes", rows: Sequence[Row], factor: float, colour: str) -> None:
+    measured = [row for row in rows if row.test]
+    published = [row for row in rows if row.published]
+    axes.plot([row.k for row in published], [_mean(row.published) for row in published], "--", color=colour, lw=1.2)
+    axes.plot([row.k for row in measured], [factor * _mean(row.test) for row in measured], "-", color=colour, lw=2)
+    for row in measured:
+        values = [factor * run.measured("test") for run in row.runs if run.result]
+        axes.plot([row.k] * len(values), values, "o", color=colour, ms=5, mec=_PAPER, mew=0.8)
+    for style, ends in (("", measured[-1:]), (", published", published[-1:])):
+        for row in ends:
+            height = _mean(row.published) if style else factor * _mean(row.test)
+            axes.annotate(
+                f"{row.architecture}{style}", (row.k, height), (8, 0), textcoords="offset points", va="center"
+            )
+
+
+def curves_charts(group: Group) -> list[str]:
+    """Validation metric (solid, one line a seed) and training loss (dotted) over the epochs, a chart per architecture.
+
+    All charts have the same axes. Architectures without a record yet have none.
+    """
+    families = _families([row for row in group.rows if any(_losses(run, group)[0] for run in row.runs)])
+    if not families:
+        return []
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figures = [Figure(figsize=_SIZE, layout="constrained") for _ in families]
+        panels = [figure.subplots() for figure in figures]
+        for axes, colour, (name, rows) in zip(panels, itertools.cycle(_SERIES), families.items(), strict=False):
+            for row, alpha in zip(rows, _shades(len(rows)), strict=True):
+                _draw_curves(axes, row, group, colour, alpha)
+            axes.set_title(f"{name}, {group.unit}: validation, training dotted", color=_MUTED, fontsize=10)
+            axes.set_xlabel("epoch")
+            if group.direction == "min":
+                axes.set_yscale("log")
+        _same_axes(panels)
+        return [_svg(figure, f"curves {index} of {group.name}") for index, figure in enumerate(figures)]
+
+
+def _same_axes(panels: Sequence["Axes"]) -> None:
+    """Give all panels the range of all data, and plain numbers on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    limits = [(axes.dataLim.x1, axes.dataLim.y0, axes.dataLim.y1) for axes in panels]
+    low, high = min(y0 for _, y0, _ in limits), max(y1 for _, _, y1 in limits)
+    for axes in panels:
+        axes.set_xlim(0, 1.16 * max(x1 for x1, _, _ in limits))
+        if axes.get_yscale() == "log":
+            axes.set_ylim(0.9 * low, 1.1 * high)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw_curves(axes: "Axes", row: Row, group: Group, colour: str, alpha: float) -> None:
+    end = None
+    for run in row.runs:
+        if group.metric == "mse":  # the loss is the metric: both on one axis
+            axes.plot(*_losses(run, group), ":", color=colour, alpha=0.6 * alpha, lw=1.2)
+        epochs, values = _validations(run, group)
+        axes.plot(epochs, values, "-", color=colour, alpha=alpha, lw=1.6)
+        end = (epochs[-1], values[-1]) if epochs else end
+    if end is not None:
+        axes.annotate(f"k = {row.k}", end, (5, 0), textcoords="offset points", va="center", annotation_clip=False)
+
+
+def _losses(run: Run, group: Group) -> tuple[tuple[float, ...], ...]:
+    """Epochs and training losses."""
+    return _finite((record["epoch"], group.factor * record["train_loss"]) for record in run.records)
+
+
+def _validations(run: Run, group: Group) -> tuple[tuple[float, ...], ...]:
+    """Epochs and validation metrics, where there was a validation."""
+    metrics = ((record["epoch"], record.get("validation", {})) for record in run.records)
+    return _finite((epoch, group.factor * found[group.metric]) for epoch, found in metrics if group.metric in found)
+
+
+def _finite(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, ...], ...]:
+    """Columns of the points with a finite value; two empty ones without any."""
+    return tuple(zip(*(point for point in points if math.isfinite(point[1])), strict=True)) or ((), ())
+
+
+def _families(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each architecture, by k."""
+    families: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.k):
+        families.setdefault(row.architecture, []).append(row)
+    return dict(sorted(families.items()))
+
+
+def _shades(count: int) -> list[float]:
+    return [1.0] if count == 1 else [0.45 + 0.55 * index / (count - 1) for index in range(count)]
+
+
+def _mean(estimate: Estimate | None) -> float:
+    return math.nan if estimate is None else estimate.mean
+
+
+def _svg(figure: "Figure", name: str) -> str:
+    """The figure as an SVG element whose colours and font are the page's."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--font)", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    svg = re.sub(r' height="[\d.]+pt"', "", svg, count=1)
+    attributes = rf' role="img" aria-label="{html.escape(name)}" style="max-width: \1pt"'
+    return re.sub(r' width="([\d.]+)pt"', attributes, svg, count=1)

@@ -1,0 +1,167 @@
+"""Runs grouped by recipe, and within it by variant over seeds, with the spread that belongs to each mean."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from ._runs import Run
+
+__all__ = ["Estimate", "Group", "Row", "group_runs"]
+
+UNITS = {"mse": (100.0, "MSE × 10⁻²")}
+"""How papers print a metric: factor and unit. Any other metric is printed as it is."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its spread.
+
+    Attributes:
+        mean: the mean of the values.
+        spread: their sample standard deviation (n − 1 in the denominator); None for a single value.
+        count: the number of values; 0 if it is not known, as for published figures.
+    """
+
+    mean: float
+    spread: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Estimate | None":
+        """The estimate of some values; None without any."""
+        values = list(values)
+        if not values:
+            return None
+        spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+        return cls(statistics.fmean(values), spread, len(values))
+
+    def text(self, factor: float = 1.0, digits: int = 2) -> str:
+        """The mean, ± its spread if there is one, times a factor."""
+        spread = "" if self.spread is None else f" ± {factor * self.spread:.{digits}f}"
+        return f"{factor * self.mean:.{digits}f}{spread}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant of a recipe over its seeds.
+
+    Attributes:
+        name: the variant's name.
+        architecture: the backbone; rows are compared within one architecture.
+        k: the number of networks that the model predicts.
+        runs: its runs, by seed.
+        expected: the seeds that the recipe asks for.
+        validation, test: the selection metric at the best validation epoch, over the finished runs.
+        published: the published figure, in the unit of the table.
+        gain: how much of the error at k = 1 is gone, by seed; None without k = 1, or where large values are good.
+        published_gain: the same of the published means.
+    """
+
+    name: str
+    architecture: str
+    k: int
+    runs: tuple[Run, ...]
+    expected: tuple[int, ...]
+    validation: Estimate | None
+    test: Estimate | None
+    published: Estimate | None
+    gain: Estimate | None = None
+    published_gain: float | None = None
+
+    @property
+    def parameters(self) -> int | None:
+        """Trainable parameters of the model."""
+        return next((run.result.parameters for run in self.runs if run.result), None)
+
+    @property
+    def seconds(self) -> Estimate | None:
+        """Wall time of a run."""
+        return Estimate.of(run.result.seconds for run in self.runs if run.result)
+
+    @property
+    def missing(self) -> str:
+        """What is not finished, in words; empty if all is."""
+        parts = [f"seed {run.seed}: {run.status}, {run.note}" for run in self.runs if run.status != "finished"]
+        absent = sorted(set(self.expected) - {run.seed for run in self.runs if run.seed is not None})
+        parts += [f"seed {', '.join(map(str, absent))}: no run"] if absent else []
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All runs of one recipe.
+
+    Attributes:
+        name: the recipe's name.
+        recipe: its settings, from the first run that has any.
+        metric: the selection metric.
+        direction: ``min`` or ``max``.
+        rows: its variants, as the recipe lists them or else by architecture and k.
+        runs: all its runs.
+    """
+
+    name: str
+    recipe: Mapping[str, Any]
+    metric: str
+    direction: str
+    rows: tuple[Row, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def factor(self) -> float:
+        """From the stored metric to the unit of the table."""
+        return UNITS.get(self.metric, (1.0, ""))[0]
+
+    @property
+    def unit(self) -> str:
+        """The unit of the table."""
+        return UNITS.get(self.metric, (1.0, self.metric))[1]
+
+
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Group runs by recipe; the groups and their runs keep the order of names."""
+    runs = sorted(runs, key=lambda run: (run.name, str(run.folder)))
+    return [_group(name, tuple(members)) for name, members in groupby(runs, key=lambda run: run.name)]
+
+
+def _group(name: str, runs: tuple[Run, ...]) -> Group:
+    first = next((run for run in runs if run.description), runs[0])
+    published: Mapping[str, Any] = first.recipe.get("published") or {}
+    variants = {str(variant["name"]): variant for variant in first.recipe.get("variants") or ()}
+    for run in sorted(runs, key=lambda run: (str(run.variant.get("architecture")), int(run.variant.get("k", 1)))):
+        variants.setdefault(str(run.variant["name"]), run.variant)
+    direction = str(first.description.get("task", {}).get("direction", "min"))
+    seeds = tuple(int(seed) for seed in first.recipe.get("seeds") or ())
+    members = {variant: [run for run in runs if run.variant["name"] == variant] for variant in variants}
+    rows = [_row(variants[name], members[name], seeds, published.get(name)) for name in variants]
+    if direction == "min":
+        rows = [_with_gain(row, rows) for row in rows]
+    return Group(name, first.recipe, first.metric, direction, tuple(rows), runs)
+
+
+def _row(settings: Mapping[str, Any], runs: list[Run], seeds: tuple[int, ...], published: Any) -> Row:
+    mean, spread = published if isinstance(published, list | tuple) else (published, None)
+    return Row(
+        name=str(settings["name"]),
+        architecture=str(settings.get("architecture", "–")),
+        k=int(settings.get("k", 1)),
+        runs=tuple(sorted(runs, key=lambda run: (run.seed is None, run.seed))),
+        expected=seeds,
+        validation=Estimate.of(run.measured("validation") for run in runs if run.result),
+        test=Estimate.of(run.measured("test") for run in runs if run.result),
+        published=None if mean is None else Estimate(float(mean), None if spread is None else float(spread), 0),
+    )
+
+
+def _with_gain(row: Row, rows: list[Row]) -> Row:
+    """Add the gain over the row with the same architecture and k = 1: by seed, over the seeds that both have."""
+    base = next((other for other in rows if other.architecture == row.architecture and other.k == 1), None)
+    if base is None or base is row:
+        return row
+    before, after = ({run.seed: run.measured("test") for run in each.runs if run.result} for each in (base, row))
+    gain = Estimate.of(1 - after[seed] / before[seed] for seed in before if seed in after)
+    published = 1 - row.published.mean / base.published.mean if base.published and row.published else None
+    return replace(row, gain=gain, published_gain=published)
