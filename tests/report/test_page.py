@@ -109,7 +109,7 @@ def test_incomplete_runs_are_on_the_page(tmp_path, folders):
     (root / "gmn-k1" / "seed1" / "samples.safetensors").write_bytes(b"\x00" * 40)
     (root / "gmn-k8" / "seed1" / "recipe.json").write_text("no json")
     words = read(write_report([root], tmp_path / "report.html")).words
-    assert "seed 0: damaged, JSONDecodeError" in words
+    assert "seed 0: damaged, result.json cannot be read" in words
     assert "seed 0: unfinished, 40 of 40 epochs" in words
     assert "recipe.json cannot be read" in words
     assert "seed 1: no run" in words

@@ -21,11 +21,14 @@ def test_what_is_wrong_with_a_run_is_its_status(tmp_path, folders):
     folders.write_run(tmp_path / "a", variant, 0, 0.04, done=7)
     (folders.write_run(tmp_path / "b", variant, 1, 0.04) / "result.json").write_text('{"metrics": ')
     (folders.write_run(tmp_path / "c", variant, 2, 0.04) / "recipe.json").write_text("[]")
-    (folders.write_run(tmp_path / "d", variant, 3, 0.04) / "result.json").write_text('{"metrics": {"test": {}}}')
+    d = folders.write_run(tmp_path / "d", variant, 3, 0.04)
+    (d / "result.json").write_text((d / "result.json").read_text().replace("mse", "accuracy"))
     a, b, c, d = find_runs([tmp_path])
     assert (a.status, a.note) == ("unfinished", "7 of 40 epochs")
     assert b.status == c.status == d.status == "damaged"
-    assert "recipe.json holds no JSON object" in c.note
+    assert "recipe.json cannot be read: it holds no JSON object" in c.note
+    assert "result.json cannot be read" in b.note
+    assert d.note == "result.json has no validation mse"
     assert len(b.records) == 40, "the readable part of a damaged run is kept"
 
 

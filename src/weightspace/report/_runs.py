@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from .._errors import ReportError, WeightspaceError
+from .._errors import ReportError
 from ..engine import Result, read_records
 
 __all__ = ["Run", "Status", "find_runs"]
@@ -112,29 +112,45 @@ def find_runs(folders: Iterable[str | os.PathLike[str]]) -> list[Run]:
 
 def _read(folder: Path) -> Run:
     """Read one run; what is wrong with it becomes its status and note."""
-    try:
-        description = _read_json(folder / "recipe.json")
-    except (OSError, ValueError) as error:
-        return Run(folder, "damaged", f"recipe.json cannot be read: {error}")
-    parts: dict[str, Any] = {"description": description}
-    try:
-        if (folder / "environment.json").is_file():
-            parts["environment"] = _read_json(folder / "environment.json")
-        if (folder / "records.jsonl").is_file():
-            parts["records"] = read_records(folder)
-        if (folder / "result.json").is_file():
-            result = Result.load(folder)
-            run = Run(folder, "finished", result=result, **parts)
-            run.measured("validation"), run.measured("test")  # both are there
-            return run
-    except (OSError, ValueError, TypeError, KeyError, WeightspaceError) as error:
-        return Run(folder, "damaged", f"{type(error).__name__}: {error}", **parts)
-    wanted = description.get("train", {}).get("epochs", "?")
-    return Run(folder, "unfinished", f"{len(parts.get('records', []))} of {wanted} epochs", **parts)
+    parts: dict[str, Any] = {}
+    readers = {"recipe": _read_json, "environment": _read_json, "records": _read_records, "result": _read_result}
+    for name, read in readers.items():
+        path = folder / f"{name}.{'jsonl' if name == 'records' else 'json'}"
+        try:
+            if path.is_file():
+                parts[name] = read(path)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            return _run(folder, "damaged", f"{path.name} cannot be read: {error or type(error).__name__}", parts)
+    if "result" in parts:
+        return _with_metrics(_run(folder, "finished", "", parts))
+    wanted = parts["recipe"].get("train", {}).get("epochs", "?")
+    return _run(folder, "unfinished", f"{len(parts.get('records', []))} of {wanted} epochs", parts)
+
+
+def _run(folder: Path, status: Status, note: str, parts: dict[str, Any]) -> Run:
+    description = parts.pop("recipe", {})
+    return Run(folder, status, note, description=description, **parts)
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    return read_records(path.parent)
+
+
+def _read_result(path: Path) -> Result:
+    return Result.load(path.parent)
+
+
+def _with_metrics(run: Run) -> Run:
+    """The run, damaged if its result lacks the metric that the table shows."""
+    metrics = run.result.metrics if run.result else {}
+    absent = [split for split in ("validation", "test") if run.metric not in metrics.get(split, {})]
+    if not absent:
+        return run
+    return replace(run, status="damaged", note=f"result.json has no {absent[0]} {run.metric}", result=None)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     value = json.loads(path.read_text())
     if not isinstance(value, dict):
-        raise ValueError(f"{path.name} holds no JSON object")
+        raise ValueError("it holds no JSON object")
     return value
