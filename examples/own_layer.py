@@ -1,7 +1,7 @@
 """Write an equivariant layer of your own and let the library check it; see the check refuse a wrong one."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import weightspace as ws
 from weightspace.testing import assert_equivariant, equivariance_error
@@ -18,10 +18,7 @@ class RunningSum(nn.Module):
     """Not equivariant: it adds up weights in the order in which the neurons happen to be numbered."""
 
     def forward(self, theta: ws.WeightFeatures) -> ws.WeightFeatures:
-        def add_up(w: Tensor) -> Tensor:
-            return w.cumsum(dim=1)
-
-        return theta.map(add_up)
+        return theta.map(lambda w: w.cumsum(dim=1))
 
 
 def main() -> None:

@@ -165,6 +165,7 @@ def figure_demo(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLik
     plain = [each for each in samples if each.row.architecture == best.row.architecture and each.row.k == 1]
     variants = [*plain[:1], best] if best.row.k > 1 else [best]
     path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         _draw(variants, examples).savefig(temporary, format="png", dpi=160, facecolor="white")
     return path
