@@ -1,0 +1,11 @@
+"""Training: one loop on top of `accelerate`, resumable after a kill at any moment, and the folder a run leaves behind.
+
+A `Task` says what a model should do on which data; a `TrainConfig` holds the settings of one run; `train` does it.
+"""
+
+from ._config import TrainConfig
+from ._run_folder import Result, read_records
+from ._task import Task, evaluating, mean_loss
+from ._train import train
+
+__all__ = ["Result", "Task", "TrainConfig", "evaluating", "mean_loss", "read_records", "train"]
