@@ -7,7 +7,7 @@ import pytest
 @pytest.fixture(scope="session")
 def folders():
     """The module that writes run folders with invented numbers."""
-    spec = importlib.util.spec_from_file_location("report_folders", Path(__file__).with_name("_folders.py"))
+    spec = importlib.util.spec_from_file_location("report_folders", Path(__file__).with_name("report") / "_folders.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

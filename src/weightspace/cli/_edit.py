@@ -1,0 +1,112 @@
+"""`weightspace edit`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .. import tasks, zoo
+from .._errors import ZooError
+from .._files import atomic_write
+from ..nn import merge_ensemble
+from ..space import WeightFeatures, WeightSpace
+from ._command import console
+
+__all__ = ["Edit"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Apply a trained editor to the networks of a zoo, or to an INR fitted to a picture of yours.
+
+    Writes the edited networks (networks.safetensors, leading axis = network, with the description of their space) and
+    a PNG of each before and after.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The run folder of the editor."""
+    out: Path
+    """Where networks and pictures go; files of these names are replaced."""
+    zoo: Path | None = None
+    """Edit networks of this zoo."""
+    split: Literal["train", "validation", "test"] = "test"
+    """The part of the zoo."""
+    count: int | None = 16
+    """How many networks of that part, from the first one on; None for all."""
+    image: Path | None = None
+    """Edit an INR of this picture; it is made grey and scaled to the size of the training images."""
+    networks: Literal["separate", "merged"] = "separate"
+    """The k networks behind each edit, one after the other, or the single wider one that shows their mean exactly."""
+    size: int = 28
+    """Height and width of the written pictures, in pixels."""
+    seed: int = 0
+    """Seed of the INR's initial weights; only for a picture of yours."""
+
+    def run(self) -> None:
+        """Edit and write."""
+        if (self.zoo is None) == (self.image is None):
+            raise ZooError("give --zoo or --image, one of the two: what is to be edited")
+        theta = self._from_image(self.image) if self.image is not None else self._from_zoo(self.zoo)
+        editor = tasks.load_model(self.folder, theta.space)
+        with torch.no_grad():
+            edited = editor(theta)
+            before, after = (zoo.render(theta.space, each, self.size, self.size) for each in (theta, edited))
+            space, networks = (
+                merge_ensemble(theta.space, edited) if self.networks == "merged" else (theta.space, edited)
+            )
+        self.out.mkdir(parents=True, exist_ok=True)
+        _write_networks(self.out / "networks.safetensors", space, networks)
+        _write_pictures(self.out, "before", before)
+        _write_pictures(self.out, "edited", after.mean(-1) if edited.channels > 1 else after)
+        console.print(f"{len(theta)} edited networks, with pictures, in {self.out}", markup=False)
+
+    def _from_zoo(self, path: Path | None) -> WeightFeatures:
+        loaded = zoo.load(path)
+        return loaded.weights[loaded.splits[self.split][: self.count]]
+
+    def _from_image(self, path: Path) -> WeightFeatures:
+        """One INR of the picture, fitted in OUT/inr as the editor's zoo was."""
+        recipe = tasks.fit_recipe_of(self.folder)
+        return zoo.fit_inrs(_read_picture(path, 28)[None], self.out / "inr", recipe=recipe, seed=self.seed).weights
+
+    def saved(self) -> str:
+        """Files are whole or absent."""
+        return f"What is in {self.out} is whole, but not all of it may be there; run the command again."
+
+
+def _read_picture(path: Path, size: int) -> np.ndarray:
+    """A picture as ``[size, size]`` grey values from 0 to 255.
+
+    Raises:
+        ZooError: if the file is no picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
+    except (OSError, UnidentifiedImageError) as error:
+        raise ZooError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _write_networks(path: Path, space: WeightSpace, theta: WeightFeatures) -> None:
+    """Stacked weights, leading axis = network: the k networks of the first input, then those of the second, ..."""
+    tensors = {name: tensor.movedim(-1, 1).flatten(0, 1).contiguous() for name, tensor in theta.items()}
+    metadata = {"space": json.dumps(space.describe()), "networks_per_input": str(theta.channels)}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def _write_pictures(folder: Path, name: str, images: Tensor) -> None:
+    """One PNG for each network, values from 0 to 1 as grey values."""
+    from PIL import Image
+
+    for index, image in enumerate((images.clamp(0, 1) * 255).round().byte().cpu().numpy()):
+        with atomic_write(folder / f"{index:04d}-{name}.png") as temporary:
+            Image.fromarray(image).save(temporary, format="PNG")

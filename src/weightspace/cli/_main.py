@@ -1,0 +1,82 @@
+"""Parsing, and what happens when a command is interrupted or refused."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from .. import __version__
+from .._errors import WeightspaceError
+from ._command import Command, errors
+from ._demo import Demo
+from ._edit import Edit
+from ._fit import FitInrs
+from ._report import Report
+from ._train import Evaluate, Train
+
+__all__ = ["main"]
+
+_DESCRIPTION = "Deep learning on the weights of neural networks. `weightspace COMMAND --help` lists the options of one."
+_EXTRAS = {
+    "accelerate": "train",
+    "cattrs": "train",
+    "jinja2": "report",
+    "matplotlib": "report",
+    "mlxtend": "zoo",
+    "PIL": "zoo",
+    "pyarrow": "zoo",
+    "tqdm": "train",
+}
+_Commands = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[FitInrs, tyro.conf.subcommand("fit-inrs")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Edit, tyro.conf.subcommand("edit")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows the program's name; that of the process by default.
+
+    Returns:
+        0, or 2 if something was refused, or 130 after an interruption.
+
+    Raises:
+        SystemExit: after ``--help``, and for arguments that do not parse (code 2).
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments == ["--version"]:
+        print(f"weightspace {__version__}")
+        return 0
+    command: Command = tyro.cli(
+        _Commands,
+        prog="weightspace",
+        description=f"{_DESCRIPTION} `weightspace --version` tells the version.",
+        args=arguments or ["--help"],
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return _run(command)
+
+
+def _run(command: Command) -> int:
+    try:
+        command.run()
+    except KeyboardInterrupt:
+        errors.print(f"\nInterrupted. {command.saved()}", markup=False)
+        return 130
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(str(error.name).partition(".")[0])
+        if extra is None:
+            raise
+        errors.print(f"{error.name} is not installed: pip install 'weightspace[{extra}]'", style="red", markup=False)
+        return 2
+    except (WeightspaceError, OSError) as error:
+        errors.print(str(error), style="red", markup=False)
+        return 2
+    return 0

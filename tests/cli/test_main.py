@@ -1,0 +1,74 @@
+import subprocess
+import sys
+
+import pytest
+
+import weightspace
+from weightspace import ReportError
+from weightspace.cli import _report, main
+
+
+def replace_report(monkeypatch, error):
+    def fails(*arguments):
+        raise error
+
+    monkeypatch.setattr(_report.report, "write_report", fails)
+
+
+def test_version_and_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"weightspace {weightspace.__version__}\n"
+    with pytest.raises(SystemExit) as leaves:
+        main([])
+    assert leaves.value.code == 0
+    listed = capsys.readouterr().out
+    for command in ("demo", "fit-inrs", "train", "evaluate", "edit", "report"):
+        assert command in listed
+
+
+@pytest.mark.parametrize("command", ["demo", "fit-inrs", "train", "evaluate", "edit", "report"])
+def test_help_of_a_command_shows_defaults(command, capsys):
+    with pytest.raises(SystemExit) as leaves:
+        main([command, "--help"])
+    assert leaves.value.code == 0
+    assert "(default: " in capsys.readouterr().out
+
+
+def test_an_unknown_option_is_named(capsys):
+    with pytest.raises(SystemExit) as leaves:
+        main(["report", "runs", "--colour", "red"])
+    assert leaves.value.code == 2
+    assert "--colour" in capsys.readouterr().err
+
+
+def test_a_refusal_is_one_line_and_code_2(monkeypatch, capsys, tmp_path):
+    replace_report(monkeypatch, ReportError("[b]runs[/b] holds no run"))
+    assert main(["report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "[b]runs[/b] holds no run\n"
+
+
+def test_an_interruption_says_what_is_saved_and_code_130(monkeypatch, capsys, tmp_path):
+    replace_report(monkeypatch, KeyboardInterrupt())
+    assert main(["report", str(tmp_path), "--out", "page.html"]) == 130
+    assert capsys.readouterr().err == "\nInterrupted. page.html is as it was before; run the command again.\n"
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys, tmp_path):
+    replace_report(monkeypatch, ModuleNotFoundError("No module named 'jinja2'", name="jinja2"))
+    assert main(["report", str(tmp_path)]) == 2
+    assert "pip install 'weightspace[report]'" in capsys.readouterr().err
+
+
+def test_an_error_of_the_library_itself_is_not_hidden(monkeypatch, tmp_path):
+    replace_report(monkeypatch, RuntimeError("a mistake"))
+    with pytest.raises(RuntimeError, match="a mistake"):
+        main(["report", str(tmp_path)])
+
+
+def test_as_a_module_without_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "weightspace", "report", str(tmp_path / "absent")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"{tmp_path / 'absent'} is no folder; give a run folder or one that holds run folders"
+    ]
