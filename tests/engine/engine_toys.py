@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from weightspace.engine import TrainConfig, _loop, mean_loss, train
+from weightspace.space import siren
 
 KILL_CONFIG = {"epochs": 4, "batch_size": 8, "schedule": "plateau", "plateau_patience": 0, "min_learning_rate": 1e-6}
 PARALLEL_CONFIG = {"epochs": 3, "batch_size": 7, "clip_norm": 1.0}
@@ -72,6 +73,38 @@ class KilledRegression(Regression):
         return super().losses(model, split, index)
 
 
+class Editor(nn.Module):
+    """A matrix product on weight features; notes the type that autocast gives it."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(1, 1)
+        self.types = []
+
+    def forward(self, theta):
+        output = theta.map(self.mix)
+        if self.training:
+            self.types.append(output.dtype)
+        return output
+
+
+class Editing(Regression):
+    """Editing weight features; notes the type that the model returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.theta = siren([2, 4, 1]).sample(36, torch.Generator().manual_seed(0))
+        self.types = []
+
+    def losses(self, model, split, index):
+        output = model(self.theta[index])
+        self.types.append(output.dtype)
+        return sum((tensor - 1).square().flatten(1).sum(dim=1) for tensor in output.values())
+
+    def samples(self, model):
+        return dict(model(self.theta[:2]).items())
+
+
 class Unused(nn.Module):
     """A linear model and a parameter that has no influence."""
 
@@ -87,6 +120,11 @@ class Unused(nn.Module):
 def linear():
     torch.manual_seed(7)
     return nn.Linear(5, 1)
+
+
+def editor():
+    torch.manual_seed(7)
+    return Editor()
 
 
 def mlp():
@@ -137,8 +175,9 @@ if __name__ == "__main__":
     if command == "kill":
         train_with_kills(folder)
     elif command == "parallel":
-        train(unused(), Regression(), TrainConfig(**PARALLEL_CONFIG), folder, progress=False)
+        train(unused(), Regression(), TrainConfig(**PARALLEL_CONFIG), f"{folder}/regression", progress=False)
+        train(editor(), Editing(), TrainConfig(**PARALLEL_CONFIG), f"{folder}/editing", progress=False)
     elif command == "parallel-killed":
         _loop._STEPS_PER_AGREEMENT = 4
         config = TrainConfig(**PARALLEL_CONFIG, checkpoint_seconds=0)
-        train(unused(), KilledRegression(), config, folder, progress=False)
+        train(unused(), KilledRegression(), config, f"{folder}/regression", progress=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_toys import PARALLEL_CONFIG, Regression, unused
+from engine_toys import PARALLEL_CONFIG, Editing, Regression, editor, unused
 from safetensors.torch import load_file
 
 from weightspace.engine import Result, TrainConfig, read_records, train
@@ -39,21 +39,21 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     """Batches of 7 do not divide by 2, and the last one of an epoch has a single example."""
     process = run_on_two_processes("parallel", tmp_path / "two")
     assert process.returncode == 0, process.stderr
-    train(unused(), Regression(), TrainConfig(**PARALLEL_CONFIG), tmp_path / "one", progress=False)
-    assert_close_runs(tmp_path / "two", tmp_path / "one")
+    for name, model, task in (("regression", unused(), Regression()), ("editing", editor(), Editing())):
+        train(model, task, TrainConfig(**PARALLEL_CONFIG), tmp_path / "one" / name, progress=False)
+        assert_close_runs(tmp_path / "two" / name, tmp_path / "one" / name)
 
 
 @pytest.mark.slow
 def test_two_processes_resume_and_one_process_may_take_over(tmp_path):
     process = run_on_two_processes("parallel-killed", tmp_path / "two")
     assert process.returncode != 0
-    state = torch.load(tmp_path / "two/checkpoint.pt", weights_only=True)
+    state = torch.load(tmp_path / "two/regression/checkpoint.pt", weights_only=True)
     assert (state["epoch"], state["step"]) == (1, 4)
-    shutil.copytree(tmp_path / "two", tmp_path / "taken")
+    shutil.copytree(tmp_path / "two/regression", tmp_path / "taken")
     process = run_on_two_processes("parallel", tmp_path / "two")
     assert process.returncode == 0, process.stderr
-    config = TrainConfig(**PARALLEL_CONFIG)
     for folder in ("taken", "one"):
-        train(unused(), Regression(), config, tmp_path / folder, progress=False)
-    assert_close_runs(tmp_path / "two", tmp_path / "one")
+        train(unused(), Regression(), TrainConfig(**PARALLEL_CONFIG), tmp_path / folder, progress=False)
+    assert_close_runs(tmp_path / "two/regression", tmp_path / "one")
     assert_close_runs(tmp_path / "taken", tmp_path / "one")

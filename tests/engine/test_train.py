@@ -8,13 +8,12 @@ import threading
 
 import pytest
 import torch
-from engine_toys import Regression, linear, mlp
+from engine_toys import Editing, Editor, Regression, linear, mlp
 from safetensors.torch import load_file
 from torch import nn
 
 from weightspace import EngineError
 from weightspace.engine import Result, TrainConfig, evaluating, mean_loss, read_records, train
-from weightspace.space import siren
 
 
 class Recording(Regression):
@@ -175,38 +174,6 @@ def test_training_works_outside_the_main_thread(tmp_path):
     thread.start()
     thread.join()
     assert Result.load(tmp_path).epochs == 1
-
-
-class Editor(nn.Module):
-    """A matrix product on weight features; notes the type that autocast gives it."""
-
-    def __init__(self):
-        super().__init__()
-        self.mix = nn.Linear(1, 1)
-        self.types = []
-
-    def forward(self, theta):
-        output = theta.map(self.mix)
-        if self.training:
-            self.types.append(output.dtype)
-        return output
-
-
-class Editing(Regression):
-    """Editing weight features; notes the type that the model returns."""
-
-    def __init__(self):
-        super().__init__()
-        self.theta = siren([2, 4, 1]).sample(36, torch.Generator().manual_seed(0))
-        self.types = []
-
-    def losses(self, model, split, index):
-        output = model(self.theta[index])
-        self.types.append(output.dtype)
-        return sum((tensor - 1).square().flatten(1).sum(dim=1) for tensor in output.values())
-
-    def samples(self, model):
-        return dict(model(self.theta[:2]).items())
 
 
 @pytest.mark.parametrize(("precision", "inside"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])

@@ -1,15 +1,10 @@
-"""The training loop and its state.
-
-Each step seeds the random generators from (seed, step, process), and each epoch draws its order from (seed, epoch). So
-no generator has a state worth storing, and a resumed run sees the very numbers that it would have seen uninterrupted.
-"""
+"""The training loop, its state and its checkpoints."""
 
 import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +12,7 @@ from .._errors import EngineError
 from ._config import TrainConfig
 from ._optimization import Optimization
 from ._precision import MixedPrecision
+from ._random import epoch_order, seed_step
 from ._run_folder import Result, RunFolder
 from ._task import Split, Task, evaluating
 
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Loop"]
 
 _STEPS_PER_AGREEMENT = 16  # how often several processes agree on whether to save or to stop
-_ORDER, _STEP = 0, 1  # what a seed is for
 
 
 class Loop:
@@ -108,16 +103,13 @@ class Loop:
 
     def _batches(self) -> list[Tensor]:
         """The batches that are left in this epoch, as indices; the same in every process."""
-        generator = torch.Generator().manual_seed(_mix(self.config.seed, _ORDER, self.epoch))
-        order = torch.randperm(self.size, generator=generator).to(self.accelerator.device)
+        order = epoch_order(self.config.seed, self.epoch, self.size).to(self.accelerator.device)
         return list(order.split(self.config.batch_size)[self.step :])
 
     def _take_step(self, batch: Tensor) -> None:
         """Follow the gradient of the mean loss of a batch, of which each process computes its share."""
-        from accelerate.utils import set_seed
-
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        set_seed(_mix(self.config.seed, _STEP, self.total_steps, rank))
+        seed_step(self.config.seed, self.total_steps, rank, self.accelerator.device)
         share = batch.tensor_split(processes)[rank]
         weight = 1.0 if len(share) else 0.0  # fewer examples than processes: the others take part with no weight
         loss = weight * self._losses(share if len(share) else batch[:1]).sum()
@@ -255,8 +247,3 @@ class Loop:
 
     def _elapsed(self) -> float:
         return self.seconds + time.monotonic() - self.started
-
-
-def _mix(*numbers: int) -> int:
-    """One 32-bit seed from several numbers, well mixed."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
