@@ -50,7 +50,13 @@ def test_a_refusal_is_one_line_and_code_2(monkeypatch, capsys, tmp_path):
 def test_an_interruption_says_what_is_saved_and_code_130(monkeypatch, capsys, tmp_path):
     replace_report(monkeypatch, KeyboardInterrupt())
     assert main(["report", str(tmp_path), "--out", "page.html"]) == 130
-    assert capsys.readouterr().err == "\nInterrupted. page.html is as it was before; run the command again.\n"
+    assert capsys.readouterr().err == "\nInterrupted: page.html is as it was before; run the command again.\n"
+
+
+def test_an_interruption_that_knows_more_is_quoted(monkeypatch, capsys, tmp_path):
+    replace_report(monkeypatch, KeyboardInterrupt("interrupted: 5 of 9 are in [b]; the same call continues"))
+    assert main(["report", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "\nInterrupted: 5 of 9 are in [b]; the same call continues\n"
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys, tmp_path):

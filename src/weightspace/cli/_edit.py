@@ -1,6 +1,5 @@
 """`weightspace edit`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +7,6 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import tyro
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import tasks, zoo
@@ -25,14 +23,13 @@ __all__ = ["Edit"]
 class Edit:
     """Apply a trained editor to the networks of a zoo, or to an INR fitted to a picture of yours.
 
-    Writes the edited networks (networks.safetensors, leading axis = network, with the description of their space) and
-    a PNG of each before and after.
+    Writes the edited networks as a zoo (OUT/networks) and a PNG of each before and after.
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
     """The run folder of the editor."""
     out: Path
-    """Where networks and pictures go; files of these names are replaced."""
+    """Where networks and pictures go; a new folder, or an empty one."""
     zoo: Path | None = None
     """Edit networks of this zoo."""
     split: Literal["train", "validation", "test"] = "test"
@@ -61,7 +58,7 @@ class Edit:
                 merge_ensemble(theta.space, edited) if self.networks == "merged" else (theta.space, edited)
             )
         self.out.mkdir(parents=True, exist_ok=True)
-        _write_networks(self.out / "networks.safetensors", space, networks)
+        _write_networks(self.out / "networks", space, networks)
         _write_pictures(self.out, "before", before)
         _write_pictures(self.out, "edited", after.mean(-1) if edited.channels > 1 else after)
         console.print(f"{len(theta)} edited networks, with pictures, in {self.out}", markup=False)
@@ -73,34 +70,20 @@ class Edit:
     def _from_image(self, path: Path) -> WeightFeatures:
         """One INR of the picture, fitted in OUT/inr as the editor's zoo was."""
         recipe = tasks.fit_recipe_of(self.folder)
-        return zoo.fit_inrs(_read_picture(path, 28)[None], self.out / "inr", recipe=recipe, seed=self.seed).weights
+        return zoo.fit_inrs(zoo.picture(path), self.out / "inr", recipe=recipe, seed=self.seed).weights
 
     def saved(self) -> str:
         """Files are whole or absent."""
         return f"What is in {self.out} is whole, but not all of it may be there; run the command again."
 
 
-def _read_picture(path: Path, size: int) -> np.ndarray:
-    """A picture as ``[size, size]`` grey values from 0 to 255.
-
-    Raises:
-        ZooError: if the file is no picture.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L").resize((size, size), Image.Resampling.LANCZOS))
-    except (OSError, UnidentifiedImageError) as error:
-        raise ZooError(f"{path} cannot be read as a picture: {error}") from error
-
-
 def _write_networks(path: Path, space: WeightSpace, theta: WeightFeatures) -> None:
-    """Stacked weights, leading axis = network: the k networks of the first input, then those of the second, ..."""
-    tensors = {name: tensor.movedim(-1, 1).flatten(0, 1).contiguous() for name, tensor in theta.items()}
-    metadata = {"space": json.dumps(space.describe()), "networks_per_input": str(theta.channels)}
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    """A zoo: the k networks of the first input, then those of the second, and so on."""
+    k = theta.channels
+    alone = space.features({name: tensor.movedim(-1, 1).flatten(0, 1)[..., None] for name, tensor in theta.items()})
+    index = np.arange(len(theta)).repeat(k)
+    columns = {"index": index, "network": np.tile(np.arange(k), len(theta)), "split": np.full(len(index), "test")}
+    zoo.write_zoo(path, alone, columns=columns, about={"made_by": "weightspace edit"})
 
 
 def _write_pictures(folder: Path, name: str, images: Tensor) -> None:

@@ -29,7 +29,8 @@ class FitInrs:
     out: Path
     """The zoo's folder."""
     recipe: str = "mnist-inrs"
-    """How to fit: mnist-inrs as published (Adam, 1500 steps), or fast-300 (300 steps, another distribution)."""
+    """How to fit: mnist-inrs or fmnist-inrs, as published, or fast-300 (a fifth of the steps, weights of another
+    distribution)."""
     count: int | None = None
     """Number of images, from the first one on; all of them by default."""
     split: Literal["train", "test"] = "train"
@@ -40,15 +41,14 @@ class FitInrs:
     def run(self) -> None:
         """Read the images and fit."""
         images, labels = read_images(self.images, self.split, self.count)
-        fitted = zoo.fit_inrs(images, self.out, labels=labels, recipe=self.recipe, seed=self.seed)
+        fitted = zoo.fit_inrs(
+            images, self.out, labels=labels, recipe=self.recipe, seed=self.seed, image_set=self.images
+        )
         console.print(f"{len(fitted)} INRs in {self.out}", markup=False)
 
     def saved(self) -> str:
         """Fitted INRs are kept."""
         return continues(self.out, "INRs")
-
-
-_FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
 
 
 def read_images(name: str, split: Literal["train", "test"] = "train", count: int | None = None) -> _Images:
@@ -59,8 +59,10 @@ def read_images(name: str, split: Literal["train", "test"] = "train", count: int
     """
     if name == "mnist5k":
         images, labels = zoo.mnist5k()
+    elif name == "fashion-mnist":
+        images, labels = zoo.fashion_mnist(split)
     else:
-        images, labels = zoo.idx(_FASHION_MNIST if name == "fashion-mnist" else name, split)
+        images, labels = zoo.idx(name, split)
     if count is not None and not 0 < count <= len(images):
         raise ZooError(f"{name} has {len(images)} images, {count} were asked for")
     return images[:count], labels[:count]

@@ -67,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: Command) -> int:
     try:
         command.run()
-    except KeyboardInterrupt:
-        errors.print(f"\nInterrupted. {command.saved()}", markup=False)
+    except KeyboardInterrupt as interrupt:
+        message = str(interrupt) or f"interrupted: {command.saved()}"
+        errors.print(f"\n{message[0].upper()}{message[1:]}", markup=False)
         return 130
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name).partition(".")[0])
