@@ -1,0 +1,36 @@
+import numpy as np
+
+from weightspace import zoo
+from weightspace.cli import main
+
+
+def test_fit_inrs_makes_a_zoo(idx_folder, tmp_path, capsys):
+    arguments = ["fit-inrs", str(idx_folder), "--out", str(tmp_path / "zoo"), "--recipe", "fast-300", "--count", "12"]
+    assert main([*arguments, "--seed", "3"]) == 0
+    assert f"12 INRs in {tmp_path / 'zoo'}" in capsys.readouterr().out
+    fitted = zoo.load(tmp_path / "zoo")
+    images, labels = zoo.idx(idx_folder)
+    np.testing.assert_array_equal(fitted.images, images[:12])
+    np.testing.assert_array_equal(fitted.metadata["label"], labels[:12])
+    assert fitted.manifest["recipe"]["name"] == "fast-300"
+    assert fitted.manifest["seed"] == 3
+    assert zoo.round_trip(fitted).min() > 15
+
+
+def test_what_cannot_be_fitted_is_refused(idx_folder, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "zoo")]
+    assert main(["fit-inrs", str(tmp_path / "absent"), *out]) == 2
+    assert "has none of the files" in capsys.readouterr().err
+    assert main(["fit-inrs", str(idx_folder), *out, "--count", "61"]) == 2
+    assert "has 60 images, 61 were asked for" in capsys.readouterr().err
+    assert main(["fit-inrs", str(idx_folder), *out, "--recipe", "slow"]) == 2
+    assert "unknown fit recipe 'slow'; known: mnist-inrs" in capsys.readouterr().err
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_ctrl_c_while_fitting_keeps_what_is_fitted(idx_folder, tmp_path, interrupt):
+    out = tmp_path / "zoo"
+    done = interrupt(["fit-inrs", idx_folder, "--out", out], ready=(out / "manifest.json").exists)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == f"Interrupted: 0 of 60 INRs are in {out}; the same call continues"
