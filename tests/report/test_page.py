@@ -150,6 +150,19 @@ def test_names_are_escaped(tmp_path, folders):
     assert not [tag for tag, _ in page.tags if tag == "script"]
 
 
+def test_pictures_in_colour(tmp_path, folders):
+    run = folders.write_run(tmp_path / "runs", folders.VARIANTS[1], 0, 0.04, pictures=False)
+    target = np.random.default_rng(0).random((2, 5, 5, 3)).astype(np.float32)
+    red = np.array([0.2, 0, 0], np.float32)
+    edited = np.stack([target, target + red], -1)
+    save_file({"before": target, "target": target, "edited": edited}, run / "samples.safetensors")
+    page = read(write_report([run], tmp_path / "report.html"))
+    images = {image["alt"]: pixels(image) for image in reversed(page.images)}
+    assert np.abs(images["target 2"] - 255 * target[1]).max() < 2
+    assert " 0.33 " in page.words, "0.1 squared, over three colours"
+    assert figure_demo([run], tmp_path / "figure.png").exists()
+
+
 def test_the_demo_figure(tmp_path, folders):
     root = folders.write_all(tmp_path / "runs")
     image = Image.open(figure_demo([root], tmp_path / "figure.png"))

@@ -47,9 +47,7 @@ class Edit:
 
     def run(self) -> None:
         """Edit and write."""
-        if (self.zoo is None) == (self.image is None):
-            raise ZooError("give --zoo or --image, one of the two: what is to be edited")
-        theta = self._from_image(self.image) if self.image is not None else self._from_zoo(self.zoo)
+        theta = self._networks()
         editor = tasks.load_model(self.folder, theta.space)
         with torch.no_grad():
             edited = editor(theta)
@@ -63,14 +61,16 @@ class Edit:
         _write_pictures(self.out, "edited", after.mean(-1) if edited.channels > 1 else after)
         console.print(f"{len(theta)} edited networks, with pictures, in {self.out}", markup=False)
 
-    def _from_zoo(self, path: Path | None) -> WeightFeatures:
-        loaded = zoo.load(path)
-        return loaded.weights[loaded.splits[self.split][: self.count]]
-
-    def _from_image(self, path: Path) -> WeightFeatures:
-        """One INR of the picture, fitted in OUT/inr as the editor's zoo was."""
-        recipe = tasks.fit_recipe_of(self.folder)
-        return zoo.fit_inrs(zoo.picture(path), self.out / "inr", recipe=recipe, seed=self.seed).weights
+    def _networks(self) -> WeightFeatures:
+        """Those of the zoo, or one INR of the picture, fitted in OUT/inr as the editor's zoo was."""
+        if self.zoo is not None and self.image is None:
+            loaded = zoo.load(self.zoo)
+            chosen: WeightFeatures = loaded.weights[loaded.splits[self.split][: self.count]]
+            return chosen
+        if self.image is not None and self.zoo is None:
+            recipe = tasks.fit_recipe_of(self.folder)
+            return zoo.fit_inrs(zoo.picture(self.image), self.out / "inr", recipe=recipe, seed=self.seed).weights
+        raise ZooError("give --zoo or --image, one of the two: what is to be edited")
 
     def saved(self) -> str:
         """Files are whole or absent."""

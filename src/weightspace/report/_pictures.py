@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from .._errors import ReportError
 from .._files import atomic_write
@@ -23,6 +23,9 @@ __all__ = ["ERROR_LIMIT", "Gallery", "Picture", "Strip", "figure_demo", "galleri
 
 ERROR_LIMIT = 0.5
 """The absolute error that is drawn brightest."""
+
+
+Images = Float[np.ndarray, "n height width *colours"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,33 @@ class _Samples:
 
     row: Row
     seed: int | None
-    before: Float[np.ndarray, "n height width"]
-    target: Float[np.ndarray, "n height width"]
-    each: Float[np.ndarray, "n height width k"]
+    before: Images
+    target: Images
+    each: Float[np.ndarray, "n height width *colours k"]
 
     @property
-    def edited(self) -> Float[np.ndarray, "n height width"]:
+    def edited(self) -> Images:
         return np.asarray(self.each.mean(-1))
 
     @property
+    def difference(self) -> Float[np.ndarray, "n height width"]:
+        """Absolute errors, averaged over colours."""
+        difference = np.abs(self.edited - self.target)
+        return difference if difference.ndim == 3 else np.asarray(difference.mean(-1))
+
+    @property
     def error(self) -> Float[np.ndarray, " n"]:
-        return np.asarray(((self.edited - self.target) ** 2).mean((1, 2)))
+        return _mse(self.edited, self.target)
+
+    @property
+    def untouched(self) -> Float[np.ndarray, " n"]:
+        """The error of doing nothing."""
+        return _mse(self.before, self.target)
+
+
+def _mse(found: Images, expected: Images) -> Float[np.ndarray, " n"]:
+    """Mean squared error of each picture, over pixels and colours."""
+    return np.asarray(((found - expected) ** 2).reshape(len(found), -1).mean(1))
 
 
 def galleries(group: Group) -> list[Gallery]:
@@ -88,16 +107,15 @@ def galleries(group: Group) -> list[Gallery]:
 
 def _gallery(variants: list[_Samples], factor: float) -> Gallery:
     first = variants[0]
-    untouched = ((first.before - first.target) ** 2).mean((1, 2))
     strips = [
-        Strip("before", _pictures(first.before, [f"{factor * error:.2f}" for error in untouched])),
+        Strip("before", _pictures(first.before, [f"{factor * error:.2f}" for error in first.untouched])),
         Strip("target", _pictures(first.target)),
     ]
     networks = []
     for samples in variants:
         label = f"{samples.row.architecture}, k = {samples.row.k}"
         strips.append(Strip(label, _pictures(samples.edited, [f"{factor * error:.2f}" for error in samples.error])))
-        strips.append(Strip("its error", _pictures(np.abs(samples.edited - samples.target), error=True)))
+        strips.append(Strip("its error", _pictures(samples.difference, error=True)))
         if samples.each.shape[-1] > 1:
             each = np.concatenate([np.moveaxis(samples.each[0], -1, 0), samples.edited[:1], samples.target[:1]])
             names = [*map(str, range(1, samples.each.shape[-1] + 1)), "mean", "target"]
@@ -121,24 +139,29 @@ def _read(row: Row, run: Run) -> _Samples | None:
     if not {"before", "target", "edited"} <= arrays.keys():
         return None
     before, target, each = (arrays[name].astype(np.float64) for name in ("before", "target", "edited"))
-    if before.ndim != 3 or before.shape != target.shape or each.shape[:-1] != before.shape:
+    if before.ndim not in (3, 4) or before.shape != target.shape or each.shape[:-1] != before.shape:
         return None
     return _Samples(row, run.seed, before, target, each)
 
 
-def _pictures(
-    images: Shaped[np.ndarray, "n height width"], captions: Iterable[str] | None = None, error: bool = False
-) -> tuple[Picture, ...]:
+def _pictures(images: Images, captions: Iterable[str] | None = None, error: bool = False) -> tuple[Picture, ...]:
     captions = captions if captions is not None else [""] * len(images)
     return tuple(Picture(_png(image, error), caption) for image, caption in zip(images, captions, strict=True))
 
 
-def _png(image: Shaped[np.ndarray, "height width"], error: bool) -> str:
-    """A PNG in base64; grey from 0 to 1, or errors from 0 to `ERROR_LIMIT`; values outside are clamped."""
+def _png(image: Float[np.ndarray, "height width *colours"], error: bool) -> str:
+    """A PNG in base64; values from 0 to 1, or errors from 0 to `ERROR_LIMIT`; what is outside is clamped."""
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()
-    imsave(buffer, image, format="png", cmap="inferno" if error else "gray", vmin=0, vmax=ERROR_LIMIT if error else 1)
+    imsave(
+        buffer,
+        image.clip(0, 1),
+        format="png",
+        cmap="inferno" if error else "gray",
+        vmin=0,
+        vmax=ERROR_LIMIT if error else 1,
+    )
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -175,11 +198,10 @@ def _draw(variants: list[_Samples], examples: int) -> "Figure":
     from matplotlib.figure import Figure
 
     first = variants[0]
-    untouched = ((first.before - first.target) ** 2).mean((1, 2))
-    lines = [("before", first.before, untouched, False), ("target", first.target, None, False)]
+    lines = [("before", first.before, first.untouched, False), ("target", first.target, None, False)]
     for samples in variants:
         lines.append((f"edited, k = {samples.row.k}", samples.edited, samples.error, False))
-        lines.append(("error", np.abs(samples.edited - samples.target), None, True))
+        lines.append(("error", samples.difference, None, True))
     count = min(examples, len(first.before))
     figure = Figure(figsize=(1.15 * count + 1.1, 1.24 * len(lines)), layout="constrained")
     figure.suptitle(f"{first.row.architecture.upper()} edits INRs of test images", fontsize=11)
@@ -187,7 +209,7 @@ def _draw(variants: list[_Samples], examples: int) -> "Figure":
     for row, (label, images, errors, is_error) in zip(panels, lines, strict=True):
         for index, axes in enumerate(row):
             limit = ERROR_LIMIT if is_error else 1
-            axes.imshow(images[index], cmap="inferno" if is_error else "gray", vmin=0, vmax=limit)
+            axes.imshow(images[index].clip(0, 1), cmap="inferno" if is_error else "gray", vmin=0, vmax=limit)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             if errors is not None:
