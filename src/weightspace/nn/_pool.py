@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["Reduction", "add_rows_and_columns", "map_and_pool", "reduce"]
 
@@ -25,18 +26,32 @@ def reduce(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
     return x.mean(axis) if reduction == "mean" else x.sum(axis)
 
 
+def _argmax(x: Tensor, axis: Literal[1, 2]) -> tuple[Tensor, Tensor]:
+    """Maximum over one of the two middle axes of [batch, rows, columns, channels], and where it is.
+
+    Written as a pooling over a channels-last image, which is vectorised on a CPU as `torch.max` is not.
+    """
+    batch, rows, columns, channels = x.shape
+    image = x.view(batch, rows, 1, columns * channels) if axis == 1 else x.view(batch * rows, columns, 1, channels)
+    kernel = (rows if axis == 1 else columns, 1)
+    best, index = F.max_pool2d_with_indices(image.permute(0, 3, 1, 2), kernel)
+    shape = (batch, columns, channels) if axis == 1 else (batch, rows, channels)
+    return best.reshape(shape), index.reshape(shape)
+
+
 class _MapAndPool(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, reduction: Reduction
     ) -> tuple[Tensor, Tensor, Tensor]:
+        x = x.contiguous()
         batch, rows, columns, channels = x.shape
         y = x.new_empty(batch, rows, columns, weight.shape[1])
         torch.mm(x.reshape(-1, channels), weight, out=y.view(-1, weight.shape[1]))
         ctx.reduction = reduction
         if reduction == "max":
-            by_row, row_index = x.max(2)
-            by_column, column_index = x.max(1)
+            by_row, row_index = _argmax(x, 2)
+            by_column, column_index = _argmax(x, 1)
             ctx.save_for_backward(x, weight, row_index, column_index)
         else:
             by_row, by_column = reduce(x, 2, reduction), reduce(x, 1, reduction)

@@ -82,12 +82,19 @@ class Activation:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the activation to any tensor."""
-        if self.name == "identity":
-            return x
+        return self.base(x if self.frequency == 1.0 else x * self.frequency)
+
+    @property
+    def frequency(self) -> float:
+        """The factor on the argument: omega for "sine", 1 for the others. ``self(x) = base(frequency * x)``."""
+        return self.omega if self.name == "sine" else 1.0
+
+    def base(self, x: Tensor) -> Tensor:
+        """The activation without its frequency."""
         if self.name == "sine":
-            return torch.sin(x if self.omega == 1.0 else x * self.omega)
-        module: nn.Module = self.module()
-        return module(x)
+            return torch.sin(x)
+        applied: Tensor = self.module()(x)
+        return applied
 
     @property
     def symmetry(self) -> MonomialGroup:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from .._errors import SpaceError
 from ._features import WeightFeatures
 
 if TYPE_CHECKING:
-    from ._space import WeightSpace
+    from ._space import NeuronGroup, WeightSpace
 
 __all__ = ["realize"]
 
@@ -25,24 +26,38 @@ def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> Tensor:
         start = x.mT[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
     values = {space.groups[0].name: start}
     for group in space.groups[1:]:
-        total: Tensor | None = None
-        for parameter, tensor in zip(space.parameters, theta.tensors, strict=True):
-            if parameter.axes[0].group != group.name:
-                continue
-            weights = tensor.movedim(-1, 1).flatten(0, 1)
-            if len(parameter.axes) == 1:
-                term = weights[..., None]
-            else:
-                term = weights @ values[str(parameter.axes[1].group)]
-            total = term if total is None else total + term
-        if total is None:
-            raise SpaceError(f"nothing enters neuron group {group.name!r}")
-        values[group.name] = group.activation(total)
+        values[group.name] = group.activation.base(_entering(space, theta, group, values))
     output = values[space.groups[-1].name]
     if space.output_offset:
         output = output + space.output_offset
     output = output.unflatten(0, (batch, channels)).movedim(1, -1).transpose(1, 2)
     return output[..., 0] if channels == 1 else output
+
+
+def _entering(
+    space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, values: dict[str, Tensor]
+) -> Tensor:
+    """The sum that enters a neuron group, times the frequency of its activation (cheapest on the weights)."""
+    weights, vectors = [], []
+    for parameter, tensor in zip(space.parameters, theta.tensors, strict=True):
+        if parameter.axes[0].group == group.name:
+            networks = tensor.movedim(-1, 1).flatten(0, 1)
+            if group.activation.frequency != 1.0:
+                networks = networks * group.activation.frequency
+            if len(parameter.axes) == 1:
+                vectors.append(networks[..., None])
+            else:
+                weights.append((networks, values[str(parameter.axes[1].group)]))
+    if not weights:
+        raise SpaceError(f"no weight enters neuron group {group.name!r}")
+    (first, source), *rest = weights
+    if vectors and source.dim() == 3:
+        total = torch.baddbmm(sum(vectors[1:], vectors[0]), first, source)
+    else:
+        total = sum(vectors, first @ source)
+    for networks, source in rest:
+        total = total + networks @ source
+    return total
 
 
 def _check_input(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> None:

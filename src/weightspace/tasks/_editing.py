@@ -1,0 +1,104 @@
+"""Editing what INRs show by editing their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .._errors import RecipeError, ZooError
+from ..engine import Split, mean_loss
+from ..space import WeightFeatures
+from ..zoo import Zoo, coordinates, render
+
+__all__ = ["EDITS", "InrEditing", "dilate"]
+
+Edit = Callable[[Tensor], Tensor]
+
+
+def dilate(images: Float[Tensor, "n height width"]) -> Float[Tensor, "n height width"]:
+    """Morphological dilation with a 3 x 3 square: each pixel becomes the brightest of its neighbourhood."""
+    return F.max_pool2d(images[:, None], 3, stride=1, padding=1)[:, 0]
+
+
+EDITS: dict[str, Edit] = {"dilate": dilate}
+"""Edits that recipes know by name."""
+
+
+class InrEditing:
+    """Change the weights of INRs so that they show edited images.
+
+    An editor maps raw weights to one network or to k networks; the loss of an INR is the mean squared error between
+    the rendered image, averaged over the k networks and not clamped, and the edit of the *true* image.
+
+    Args:
+        zoo: INRs with their images.
+        edit: a name in `EDITS`, or any function of images ``[n, height, width]`` (or ``[n, height, width, colours]``)
+            with values in [0, 1].
+        shown: test INRs whose renderings are kept for the report.
+
+    Raises:
+        ZooError: if the zoo has no images, or a split is empty.
+        RecipeError: for an unknown edit.
+    """
+
+    name = "inr-editing"
+    selection = "mse"
+    direction: Literal["min", "max"] = "min"
+
+    def __init__(self, zoo: Zoo, edit: str | Edit = "dilate", *, shown: int = 8) -> None:
+        if zoo.images is None:
+            raise ZooError(f"{zoo.path}: editing needs the images that the INRs show, and this zoo has none")
+        if isinstance(edit, str) and edit not in EDITS:
+            raise RecipeError(f"unknown edit {edit!r}; known: {', '.join(EDITS)} (or pass a function of images)")
+        change = EDITS[edit] if isinstance(edit, str) else edit
+        self.space, self.shown = zoo.space, shown
+        self.height, self.width = zoo.images.shape[1:3]
+        self.points = coordinates(self.height, self.width)
+        self.theta: dict[str, WeightFeatures] = {}
+        self.targets: dict[str, Tensor] = {}
+        for split, index in zoo.splits.items():
+            if len(index) == 0:
+                raise ZooError(f"{zoo.path}: the {split} split is empty; make the zoo with splits=(train, val, test)")
+            self.theta[split] = zoo.weights[index]
+            targets = change(zoo.images[index].float() / 255)
+            self.targets[split] = targets.flatten(1, 2).reshape(len(index), self.height * self.width, -1)
+
+    def size(self, split: Split) -> int:
+        """The number of INRs of a split."""
+        return len(self.theta[split])
+
+    def to(self, device: torch.device | str) -> InrEditing:
+        """Moves the data to a device, in place."""
+        self.points = self.points.to(device)
+        self.theta = {split: theta.to(device) for split, theta in self.theta.items()}
+        self.targets = {split: targets.to(device) for split, targets in self.targets.items()}
+        return self
+
+    def losses(self, model: nn.Module, split: Split, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """The squared error of each INR, averaged over pixels and colours."""
+        edited: WeightFeatures = model(self.theta[split][index])
+        shown = self.space.realize(edited, self.points)
+        if edited.channels > 1:
+            shown = shown.mean(-1)
+        return (shown - self.targets[split][index]).square().mean((1, 2))
+
+    def evaluate(self, model: nn.Module, split: Split, batch_size: int) -> dict[str, float]:
+        """The mean squared error over a split."""
+        return {"mse": mean_loss(model, self, split, batch_size)}
+
+    def samples(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """Renderings of the first test INRs: "before", "target" [n, h, w, ...] and "edited" [n, h, w, ..., k]."""
+        theta = self.theta["test"][: self.shown]
+        edited: WeightFeatures = model(theta)
+        pictures = render(self.space, edited, self.height, self.width)
+        before = render(self.space, theta, self.height, self.width)
+        return {
+            "before": before.contiguous().cpu(),
+            "target": self.targets["test"][: self.shown].reshape(before.shape).contiguous().cpu(),
+            "edited": (pictures if edited.channels > 1 else pictures[..., None]).contiguous().cpu(),
+        }

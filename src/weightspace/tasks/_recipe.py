@@ -1,0 +1,153 @@
+"""Recipes: one TOML file for each table, read into frozen dataclasses."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .._errors import RecipeError, WeightspaceError
+from ..engine import TrainConfig
+
+__all__ = ["Recipe", "TaskSettings", "Variant", "ZooSettings", "load_recipe", "recipe_names"]
+
+T = TypeVar("T")
+_FOLDER = Path(__file__).parent.parent / "recipes"
+
+
+@dataclass(frozen=True)
+class ZooSettings:
+    """The zoo that a recipe is meant for.
+
+    Attributes:
+        images: "mnist5k", "fashion-mnist", or a folder of IDX files.
+        count: number of images, from the first one on; None for all.
+        recipe: how INRs are fitted, by name.
+        seed: of initial weights and splits.
+    """
+
+    images: str = "mnist5k"
+    count: int | None = None
+    recipe: str = "mnist-inrs"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What is to be learnt.
+
+    Attributes:
+        edit: the edit, by name.
+    """
+
+    edit: str = "dilate"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table: an architecture with its settings.
+
+    Attributes:
+        name: of the row, and of its run folder.
+        architecture: as `weightspace.build` knows it.
+        k: networks predicted for each input (output capacity expansion).
+        init_scale: initial value of the learned scales of the predicted changes.
+        options: of the architecture: hidden, depth, dropout, ...
+    """
+
+    name: str
+    architecture: str
+    k: int = 1
+    init_scale: float = 1e-2
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of one table.
+
+    Attributes:
+        name: of the table, and of its folder of runs.
+        title: a line for the report.
+        zoo: the zoo it is meant for.
+        task: what is to be learnt.
+        train: how; its seed is replaced by each of ``seeds``.
+        variants: the rows.
+        seeds: of initialisation, batch order and dropout.
+        reduced: in what the protocol falls short of the published one; None if in nothing.
+        reference: what the published figures were measured on.
+        published: published test figures of variants, [mean, spread], in units of MSE x 1e-2.
+        references: other figures on the same data, in the same units.
+        protocol: further lines of the protocol card.
+    """
+
+    name: str
+    title: str
+    train: TrainConfig
+    variants: tuple[Variant, ...]
+    zoo: ZooSettings = ZooSettings()
+    task: TaskSettings = TaskSettings()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    reduced: str | None = None
+    reference: str | None = None
+    published: dict[str, tuple[float, float]] = field(default_factory=dict)
+    references: dict[str, float] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; RecipeError lists the names."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise RecipeError(f"recipe {self.name!r} has no variant {name!r}; it has {', '.join(v.name for v in self.variants)}")
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The recipes that come with the package."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def load_recipe(recipe: str | os.PathLike[str]) -> Recipe:
+    """Reads a recipe, from a file or by the name of one that comes with the package.
+
+    Raises:
+        RecipeError: if there is none such, it is no TOML, or a key is unknown, missing or of a wrong type; all of
+            them are named.
+    """
+    path = Path(recipe)
+    if not path.is_file():
+        path = _FOLDER / f"{recipe}.toml"
+    if not path.is_file():
+        raise RecipeError(f"no recipe {os.fspath(recipe)!r}: give a .toml file or one of {', '.join(recipe_names())}")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    return structure(content, Recipe, str(path))
+
+
+def structure(content: Mapping[str, Any], kind: type[T], where: str) -> T:
+    """Plain values as a dataclass; unknown, missing and mistyped keys are listed in one `RecipeError`."""
+    import cattrs
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for scalar in (bool, int, float, str):
+        converter.register_structure_hook(scalar, _strictly)
+    try:
+        return converter.structure(content, kind)
+    except cattrs.BaseValidationError as error:
+        raise RecipeError(f"{where}: " + "; ".join(cattrs.transform_error(error, path="recipe"))) from error
+    except WeightspaceError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _strictly(value: Any, kind: type) -> Any:
+    """Scalars as they stand: no rounding to int, no numbers made of strings."""
+    if type(value) is kind:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    raise TypeError(f"expected {kind.__name__}, found {value!r}")

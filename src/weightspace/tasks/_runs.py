@@ -1,0 +1,151 @@
+"""Run a recipe, and use what its runs left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from .._errors import RecipeError
+from ..engine import Split, train
+from ..models import build
+from ..nn import OutputCapacityExpansion
+from ..space import WeightFeatures, WeightSpace, from_description
+from ..zoo import FitRecipe, Zoo
+from ._editing import InrEditing
+from ._recipe import Recipe, TaskSettings, Variant, structure
+
+__all__ = ["build_variant", "evaluate_run", "fit_recipe_of", "load_model", "run_recipe"]
+
+
+def build_variant(variant: Variant, space: WeightSpace, seed: int, training: WeightFeatures | None = None) -> nn.Module:
+    """The untrained editor of a variant.
+
+    Args:
+        variant: architecture and settings.
+        space: weight space of the input networks.
+        seed: of the initial coefficients.
+        training: the training networks, from which the input's statistics are taken.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build(variant.architecture, space, "equivariant", out_channels=variant.k, **variant.options)
+        editor = OutputCapacityExpansion(net, space, init_scale=variant.init_scale)
+    if training is not None:
+        net.standardize.fit(training)  # type: ignore[operator, union-attr]
+    return editor
+
+
+def run_recipe(
+    recipe: Recipe,
+    zoo: Zoo,
+    out: str | os.PathLike[str],
+    *,
+    variants: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> list[Path]:
+    """Trains the variants of a recipe with each seed. Runs that are there already are continued or kept.
+
+    Args:
+        recipe: the recipe.
+        zoo: the zoo to train on; what it is is stored with each run.
+        out: runs go to ``out/recipe/variant/seed0``.
+        variants: names of variants; all by default.
+        seeds: seeds; those of the recipe by default.
+        resume: continue runs that are there; otherwise they are refused.
+        progress: show progress bars.
+
+    Returns:
+        The run folders.
+    """
+    chosen = [recipe.variant(name) for name in variants] if variants else list(recipe.variants)
+    task = InrEditing(zoo, recipe.task.edit)
+    folders = []
+    for seed in seeds or recipe.seeds:
+        for variant in chosen:
+            folder = Path(out) / recipe.name / variant.name / f"seed{seed}"
+            model = build_variant(variant, zoo.space, seed, task.theta["train"].to("cpu"))
+            config = dataclasses.replace(recipe.train, seed=seed)
+            described = _describe(recipe, variant, seed, zoo)
+            if progress:
+                print(f"{recipe.name} / {variant.name} / seed {seed}", flush=True)
+            train(model, task, config, folder, recipe=described, resume=resume, progress=progress)
+            folders.append(folder)
+    return folders
+
+
+def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None) -> nn.Module:
+    """The editor of a run with its best weights, in evaluation mode.
+
+    Args:
+        folder: a run folder.
+        space: the space of the networks it is to be applied to; refused if it is not the one it was trained for.
+
+    Raises:
+        RecipeError: if the folder is no run of a recipe, has no trained weights yet, or is for another space.
+    """
+    described = _described(folder)
+    trained = from_description(described["space"])
+    if space is not None and space != trained:
+        raise RecipeError(
+            f"{os.fspath(folder)} was trained on networks {trained.summary()} "
+            f"({', '.join(p.name for p in trained.parameters)}); found networks {space.summary()}"
+        )
+    weights = Path(folder) / "best.safetensors"
+    if not weights.is_file():
+        raise RecipeError(f"{os.fspath(folder)} has no best.safetensors: train it first")
+    editor = build_variant(structure(described["variant"], Variant, str(folder)), trained, seed=0)
+    editor.load_state_dict(load_file(weights))
+    return editor.eval()
+
+
+def evaluate_run(
+    folder: str | os.PathLike[str], zoo: Zoo, split: Split = "test", *, batch_size: int = 64
+) -> dict[str, float]:
+    """The metrics of a trained run on a split of any zoo of the same space."""
+    described = _described(folder)
+    model = load_model(folder, zoo.space)
+    task = InrEditing(zoo, structure(described["task"], TaskSettings, str(folder)).edit)
+    return task.evaluate(model, split, batch_size)
+
+
+def fit_recipe_of(folder: str | os.PathLike[str]) -> FitRecipe:
+    """How the INRs were fitted that a run was trained on."""
+    return FitRecipe(**_described(folder)["zoo"]["fit"])
+
+
+def _describe(recipe: Recipe, variant: Variant, seed: int, zoo: Zoo) -> dict[str, Any]:
+    """What is stored with a run: the recipe, which part of it this is, and the zoo as it really was."""
+    manifest = zoo.manifest
+    return dataclasses.asdict(recipe) | {
+        "variant": dataclasses.asdict(variant),
+        "seed": seed,
+        "space": zoo.space.describe(),
+        "zoo": {
+            "image_set": manifest.get("image_set", ""),
+            "networks": len(zoo),
+            "seed": manifest.get("seed"),
+            "fit": manifest.get("recipe"),
+        },
+    }
+
+
+def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    path = Path(folder) / "recipe.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+        missing = {"space", "variant", "task", "zoo"} - set(described)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{os.fspath(folder)} is not the folder of a run: {path.name}: {error}") from error
+    if missing:
+        raise RecipeError(f"{os.fspath(folder)} is not a run of a recipe: {path.name} lacks {', '.join(sorted(missing))}")
+    return dict(described)
