@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from weightspace import tasks, zoo
+
 
 @pytest.fixture(scope="session")
 def idx_folder(tmp_path_factory):
@@ -45,3 +47,61 @@ def interrupt():
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run
+
+
+RECIPE = """
+name = "tiny"
+title = "A tiny recipe"
+seeds = [0]
+reduced = "in everything"
+
+[zoo]
+images = "{images}"
+count = 24
+recipe = "fast-300"
+
+[train]
+epochs = {epochs}
+batch_size = 8
+
+[[variants]]
+name = "dws-k1"
+architecture = "dws"
+options = {{ hidden = 8, depth = 2 }}
+
+[[variants]]
+name = "dws-k2"
+architecture = "dws"
+k = 2
+options = {{ hidden = 8, depth = 2 }}
+"""
+
+
+@pytest.fixture(scope="session")
+def recipe(idx_folder, tmp_path_factory):
+    """Writes a recipe with two small variants and returns its path."""
+
+    def write(epochs=2):
+        path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+        path.write_text(RECIPE.format(images=idx_folder, epochs=epochs))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def fitted(idx_folder, tmp_path_factory):
+    """The folder of a zoo of 24 INRs, hardly fitted."""
+    images, labels = zoo.idx(idx_folder)
+    out = tmp_path_factory.mktemp("zoo") / "bars"
+    how = zoo.FitRecipe("short", steps=40, learning_rate=5e-3)
+    zoo.fit_inrs(images[:24], out, labels=labels[:24], recipe=how, splits=(16, 4, 4), progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(fitted, recipe, tmp_path_factory):
+    """The folder with the runs of the recipe."""
+    out = tmp_path_factory.mktemp("runs")
+    tasks.run_recipe(tasks.load_recipe(recipe()), zoo.load(fitted), out, progress=False)
+    return out / "tiny"

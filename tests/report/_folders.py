@@ -20,7 +20,7 @@ RECIPE = {
     "reduced": "4000 training INRs of 55 000, 40 epochs of 150",
     "published": PUBLISHED,
     "references": {"doing nothing": 8.85, "best global affine": 7.13},
-    "protocol": {"views per sample": 1, "probe features": False},
+    "protocol": {"views per sample": 1, "probe features": False, "selection": "by eye"},
     "zoo": {"fit": "mnist-inrs", "networks": 5000},
     "seeds": [0, 1, 2],
     "variants": VARIANTS,

@@ -70,6 +70,8 @@ def test_the_page_shows_measured_beside_published(full):
         "4000 train / 500 validation / 500 test",
     ):
         assert entry in words
+    assert "selection lowest validation mse, every 1 epoch(s)" in words
+    assert "by eye" not in words.split("Runs folder")[0], "what the run did counts, not what the recipe says"
 
 
 def test_the_page_needs_nothing_else(full):

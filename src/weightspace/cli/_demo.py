@@ -31,14 +31,21 @@ class Demo:
         recipe = tasks.load_recipe(self.recipe)
         images, labels = read_images(recipe.zoo.images, count=recipe.zoo.count)
         console.print(f"1/3 fitting {len(images)} INRs to {recipe.zoo.images}", style="bold", markup=False)
-        fitted = zoo.fit_inrs(images, self.zoo, labels=labels, recipe=recipe.zoo.recipe, seed=recipe.zoo.seed)
+        fitted = zoo.fit_inrs(
+            images,
+            self.zoo,
+            labels=labels,
+            recipe=recipe.zoo.recipe,
+            seed=recipe.zoo.seed,
+            image_set=recipe.zoo.images,
+        )
         console.print(f"2/3 training the editors of recipe {recipe.name}", style="bold", markup=False)
         folders = tasks.run_recipe(recipe, fitted, self.out)
         console.print("3/3 writing the report", style="bold")
         page = report.write_report(folders, self.out / f"{recipe.name}.html")
         report.figure_demo(folders, self.out / f"{recipe.name}.png")
         console.print(f"done in {(perf_counter() - start) / 60:.1f} minutes; open the report in a browser:")
-        console.print(str(page), markup=False)
+        console.print(str(page.resolve()), markup=False)
 
     def saved(self) -> str:
         """INRs, checkpoints and finished runs are kept."""

@@ -37,7 +37,7 @@ class Edit:
     count: int | None = 16
     """How many networks of that part, from the first one on; None for all."""
     image: Path | None = None
-    """Edit an INR of this picture; it is made grey and scaled to the size of the training images."""
+    """Edit an INR of this picture; it is made grey and scaled to 28 x 28 pixels before the fit."""
     networks: Literal["separate", "merged"] = "separate"
     """The k networks behind each edit, one after the other, or the single wider one that shows their mean exactly."""
     size: int = 28
@@ -47,6 +47,8 @@ class Edit:
 
     def run(self) -> None:
         """Edit and write."""
+        if (self.out / "networks").exists():
+            raise ZooError(f"{self.out / 'networks'} is there already; choose another --out, or delete it")
         theta = self._networks()
         editor = tasks.load_model(self.folder, theta.space)
         with torch.no_grad():
@@ -56,9 +58,9 @@ class Edit:
                 merge_ensemble(theta.space, edited) if self.networks == "merged" else (theta.space, edited)
             )
         self.out.mkdir(parents=True, exist_ok=True)
-        _write_networks(self.out / "networks", space, networks)
         _write_pictures(self.out, "before", before)
         _write_pictures(self.out, "edited", after.mean(-1) if edited.channels > 1 else after)
+        _write_networks(self.out / "networks", space, networks)
         console.print(f"{len(theta)} edited networks, with pictures, in {self.out}", markup=False)
 
     def _networks(self) -> WeightFeatures:
@@ -68,13 +70,15 @@ class Edit:
             chosen: WeightFeatures = loaded.weights[loaded.splits[self.split][: self.count]]
             return chosen
         if self.image is not None and self.zoo is None:
-            recipe = tasks.fit_recipe_of(self.folder)
-            return zoo.fit_inrs(zoo.picture(self.image), self.out / "inr", recipe=recipe, seed=self.seed).weights
+            recipe, picture = tasks.fit_recipe_of(self.folder), zoo.picture(self.image)
+            fitted = zoo.fit_inrs(picture, self.out / "inr", recipe=recipe, seed=self.seed, progress=False)
+            console.print(f"the INR shows {self.image} at {fitted.metadata['psnr'][0]:.1f} dB", markup=False)
+            return fitted.weights
         raise ZooError("give --zoo or --image, one of the two: what is to be edited")
 
     def saved(self) -> str:
         """Files are whole or absent."""
-        return f"What is in {self.out} is whole, but not all of it may be there; run the command again."
+        return f"{self.out} is not complete; delete it and run the command again."
 
 
 def _write_networks(path: Path, space: WeightSpace, theta: WeightFeatures) -> None:

@@ -63,7 +63,7 @@ def _section(group: Group) -> dict[str, Any]:
         "title": group.recipe.get("title", group.name),
         "best": best((row.test.mean for row in group.rows if row.test), default=None),
         "references": group.recipe.get("references") or {},
-        "card": list(_card(group)),
+        "card": dict(_card(group)),  # the last value of a key counts
         "charts": [*filter(None, [capacity_chart(group)]), *curves_charts(group)],
         "galleries": galleries(group),
         "runs": [
