@@ -20,7 +20,8 @@ from weightspace.engine import TrainConfig, _loop, mean_loss, train
 from weightspace.space import siren
 
 KILL_CONFIG = {"epochs": 4, "batch_size": 8, "schedule": "plateau", "plateau_patience": 0, "min_learning_rate": 1e-6}
-PARALLEL_CONFIG = {"epochs": 3, "batch_size": 7, "clip_norm": 1.0}
+# L2 regularisation inside Adam and a norm that clips some steps only: the scale of the gradient matters
+PARALLEL_CONFIG = {"epochs": 3, "batch_size": 7, "optimizer": "adam", "weight_decay": 5.0, "clip_norm": 4.0}
 
 
 class Regression:
@@ -59,6 +60,14 @@ class NoisyRegression(Regression):
     def losses(self, model, split, index):
         noise = random.random() + np.random.rand() + torch.rand(()) if model.training else 0.0  # noqa: NPY002
         return super().losses(model, split, index) * (1 + noise)
+
+
+class SlowRegression(NoisyRegression):
+    """Leaves time to be killed in."""
+
+    def losses(self, model, split, index):
+        time.sleep(0.05 * model.training)
+        return super().losses(model, split, index)
 
 
 class KilledRegression(Regression):
@@ -151,7 +160,7 @@ def train_in_child(folder, die_in_save=0):
 
     torch.save = save_half
     config = TrainConfig(**KILL_CONFIG, checkpoint_seconds=0)
-    train(mlp(), NoisyRegression(), config, folder, progress=False)
+    train(mlp(), SlowRegression(), config, folder, progress=False)
 
 
 def train_with_kills(folder, halfway=4, at_random=12):
@@ -164,7 +173,7 @@ def train_with_kills(folder, halfway=4, at_random=12):
             train_in_child(folder, die_in_save=3 if attempt < halfway else 0)
             os._exit(0)
         if halfway <= attempt < halfway + at_random:
-            time.sleep(delays.uniform(0.0, 0.1))
+            time.sleep(delays.uniform(0.0, 0.2))
             os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         print("finished" if status == 0 else f"killed by {os.WTERMSIG(status)}")
@@ -177,6 +186,7 @@ if __name__ == "__main__":
     elif command == "parallel":
         train(unused(), Regression(), TrainConfig(**PARALLEL_CONFIG), f"{folder}/regression", progress=False)
         train(editor(), Editing(), TrainConfig(**PARALLEL_CONFIG), f"{folder}/editing", progress=False)
+        train(mlp(), Regression(), TrainConfig(epochs=2, batch_size=9), f"{folder}/mlp", progress=False)
     elif command == "parallel-killed":
         _loop._STEPS_PER_AGREEMENT = 4
         config = TrainConfig(**PARALLEL_CONFIG, checkpoint_seconds=0)

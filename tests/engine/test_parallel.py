@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_toys import PARALLEL_CONFIG, Editing, Regression, editor, unused
+from engine_toys import PARALLEL_CONFIG, Editing, Regression, editor, mlp, unused
 from safetensors.torch import load_file
 
-from weightspace.engine import Result, TrainConfig, read_records, train
+from weightspace.engine import Result, TrainConfig, mean_loss, read_records, train
 
 TOYS = Path(__file__).with_name("engine_toys.py")
 
@@ -42,6 +42,12 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     for name, model, task in (("regression", unused(), Regression()), ("editing", editor(), Editing())):
         train(model, task, TrainConfig(**PARALLEL_CONFIG), tmp_path / "one" / name, progress=False)
         assert_close_runs(tmp_path / "two" / name, tmp_path / "one" / name)
+    # batch normalisation and dropout: another run than on one process, but the weights kept are the ones measured
+    result = Result.load(tmp_path / "two/mlp")
+    model = mlp()
+    model.load_state_dict(load_file(tmp_path / "two/mlp/best.safetensors"))
+    for split in ("validation", "test"):
+        assert result.metrics[split]["mse"] == pytest.approx(mean_loss(model, Regression(), split, 7), rel=1e-5)
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_killed_at_any_moment_ends_bit_identical(tmp_path, uninterrupted):
     )  # fmt: skip
     ends = process.stdout.splitlines()
     assert ends[:4] == ["killed by 9"] * 4  # each in the middle of its third checkpoint
-    assert ends.count("killed by 9") >= 10
+    assert ends.count("killed by 9") >= 8
     assert ends[-1] == "finished"
     assert_same_run(folder, uninterrupted)
 
@@ -99,7 +99,8 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_from_the_last_checkpo
     with pytest.raises(KeyboardInterrupt):
         train(mlp(), Interrupting(8, times=2), CONFIG, tmp_path, progress=False)
     assert len(read_records(tmp_path)) == 1
-    train(mlp(), NoisyRegression(), CONFIG, tmp_path, progress=False)  # there was no checkpoint: from the start
+    assert not (tmp_path / "checkpoint.pt").exists()
+    train(mlp(), NoisyRegression(), CONFIG, tmp_path, progress=False)
     assert_same_run(tmp_path, uninterrupted)
 
 

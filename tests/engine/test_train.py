@@ -1,11 +1,14 @@
 """What a run computes, and what it leaves behind."""
 
+import itertools
 import json
 import math
+import random
 import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 from engine_toys import Editing, Editor, Regression, linear, mlp
@@ -14,6 +17,7 @@ from torch import nn
 
 from weightspace import EngineError
 from weightspace.engine import Result, TrainConfig, evaluating, mean_loss, read_records, train
+from weightspace.engine._random import seed_step
 
 
 class Recording(Regression):
@@ -25,6 +29,7 @@ class Recording(Regression):
 
     def losses(self, model, split, index):
         if split == "train":
+            assert model.training
             self.batches.append(index)
         return super().losses(model, split, index)
 
@@ -69,7 +74,7 @@ def reference(model, task, config, batches):
 )
 def test_weights_are_those_of_a_plain_loop_over_the_same_batches(tmp_path, settings):
     task, config = Recording(), TrainConfig(epochs=5, batch_size=8, **settings)
-    model = linear()
+    model = linear().eval()  # training mode is up to the loop
     train(model, task, config, tmp_path, progress=False)
     task.data["reference"] = task.data["train"]
     expected = reference(linear(), task, config, list(task.batches))
@@ -185,6 +190,37 @@ def test_mixed_precision_covers_the_model_and_nothing_else(tmp_path, precision, 
     assert set(task.types) == {torch.float32}
     records = read_records(tmp_path)
     assert records[-1]["train_loss"] < 0.8 * records[0]["train_loss"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_like_full_precision(tmp_path, precision):
+    """With L2 regularisation inside Adam and clipping, gradients of a wrong scale would lead elsewhere."""
+    weights = {}
+    for name in ("no", precision):
+        config = TrainConfig(
+            epochs=200,
+            batch_size=36,
+            learning_rate=0.05,
+            optimizer="adam",
+            weight_decay=2.0,
+            clip_norm=4.0,
+            precision=name,
+        )
+        model = linear()
+        train(model, Regression(), config, tmp_path / name, progress=False)
+        weights[name] = model.weight.data
+    torch.testing.assert_close(weights[precision], weights["no"], rtol=0.0, atol=0.03)
+
+
+def test_random_numbers_depend_on_seed_step_and_process_only():
+    def draw(seed, step, process):
+        seed_step(seed, step, process, torch.device("cpu"))
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+    draws = [draw(*numbers) for numbers in itertools.product(range(3), repeat=3)]
+    for generator in zip(*draws, strict=True):
+        assert len(set(generator)) == 27
+    assert draw(0, 1, 2) == draws[5]
 
 
 @pytest.mark.parametrize("precision", ["no", "fp16"])
