@@ -17,7 +17,7 @@ from ._recipe import FitRecipe
 
 __all__ = ["fit_range", "initial_weights"]
 
-_CHUNK = {"cpu": 16, "cuda": 2048}  # networks at once: near one core; enough to fill a GPU. Does not change the result
+_CHUNK = {"cpu": 16, "cuda": 1024}  # networks at once: near one core; enough to fill a GPU. Does not change the result
 _CHECK_EVERY = 50  # steps between looks at whether to go on; on a GPU each one waits for it
 
 

@@ -96,12 +96,12 @@ class SirenGrid:
         loss = residual.square().mean((1, 2))
         delta = residual.mT
         gradient_W, gradient_b = self._gradients[-1]
-        torch.bmm(residual, self._sines[-1], out=gradient_W.mT)
+        gradient_W.copy_(torch.bmm(residual, self._sines[-1]).mT)  # into a view, bmm would loop over the batch
         torch.sum(delta, 1, keepdim=True, out=gradient_b)
         for k in range(len(self._cosines), 0, -1):
             delta = torch.bmm(delta, self._layers[k + 1][0].mT, out=self._sines[k]).mul_(self._cosines[k - 1])
             gradient_W, gradient_b = self._gradients[k]
-            torch.bmm(self._sines[k - 1].mT, delta, out=gradient_W)
+            gradient_W.copy_(torch.bmm(self._sines[k - 1].mT, delta))
             torch.sum(delta, 1, keepdim=True, out=gradient_b)
         torch.bmm(self._layers[1][0], delta.mT, out=self._sines[0].mT)
         self._first.gradient(self._sines[0].mT, self._first_gradient)

@@ -2,7 +2,9 @@
 
 import gzip
 import importlib.util
+import math
 import os
+import struct
 import zlib
 from pathlib import Path
 from typing import Any, Literal
@@ -132,9 +134,9 @@ def _read_idx(file: Path, axes: int) -> np.ndarray:
         raise ZooError(
             f"{file}: expected an IDX file of bytes with {axes} axes, found the start {content[:4].hex(' ')}"
         )
-    shape = np.frombuffer(content, ">u4", count=axes, offset=4).astype(np.int64)
-    if len(content) - start != shape.prod():
-        raise ZooError(f"{file}: expected {shape.prod()} bytes for shape {tuple(shape)}, found {len(content) - start}")
+    shape = struct.unpack_from(f">{axes}I", content, 4)
+    if len(content) - start != math.prod(shape):
+        raise ZooError(f"{file}: expected {math.prod(shape)} bytes for shape {shape}, found {len(content) - start}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

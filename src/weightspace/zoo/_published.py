@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def mnist_inrs(folder: str | os.PathLike[str]) -> tuple[WeightFeatures, dict[str
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch warns before it refuses
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ZooError(
             f"{path} is a pickle that holds more than tensors, and may run any code when it is loaded: refused. "

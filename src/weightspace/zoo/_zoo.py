@@ -23,7 +23,7 @@ __all__ = ["Zoo", "load", "split_names", "write_zoo"]
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Zoo:
     """Networks of one architecture with what they were made from. Made by `load` and `fit_inrs`.
 
@@ -39,6 +39,10 @@ class Zoo:
     metadata: Mapping[str, np.ndarray]
     _folder: ZooFolder
     _shards: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        """A line that tells the number of networks, their space and the folder."""
+        return f"Zoo({len(self)} networks {self.space.summary()} in {str(self.path)!r})"
 
     def __len__(self) -> int:
         """The number of networks."""
@@ -144,6 +148,9 @@ def write_zoo(
     """
     if theta.channels != 1:
         raise ZooError(f"a zoo holds raw weights with 1 channel, found {theta.channels}; select one channel first")
+    broken = [name for name, tensor in theta.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ZooError(f"non-finite weights in {', '.join(broken)}; drop these networks first")
     rows = {name: np.asarray(column) for name, column in (columns or {}).items()}
     stacked = {} if images is None else {"image": as_images(images)}
     wrong = {name: len(x) for name, x in (rows | stacked).items() if len(x) != len(theta)}
