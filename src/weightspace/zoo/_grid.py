@@ -48,7 +48,7 @@ class SirenGrid:
         device: torch.device | str = "cpu",
     ) -> None:
         omegas = [*frequencies(space), 1.0]
-        self.space, self.height, self.width, self.batch = space, height, width, batch
+        self.space = space
         widths, pixels = [group.size for group in space.groups], height * width
 
         def buffer(*shape: int) -> Tensor:
@@ -72,7 +72,7 @@ class SirenGrid:
     def load(self, theta: WeightFeatures) -> None:
         """Takes the weights of ``batch`` networks."""
         for view, tensor in zip(_pairs(self._views(self.weights)), theta.tensors, strict=True):
-            view.copy_(tensor[..., 0].mT if view.dim() == 3 and tensor.dim() == 4 else tensor[..., 0][:, None])
+            view.copy_(tensor[..., 0].mT if tensor.dim() == 4 else tensor.mT)
 
     def features(self, flat: Tensor) -> WeightFeatures:
         """A copy of ``weights`` or ``gradient`` as weight features."""
