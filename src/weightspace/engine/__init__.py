@@ -5,7 +5,7 @@ A `Task` says what a model should do on which data; a `TrainConfig` holds the se
 
 from ._config import TrainConfig
 from ._run_folder import Result, read_records
-from ._task import Task, evaluating, mean_loss
+from ._task import Split, Task, evaluating, mean_loss
 from ._train import train
 
-__all__ = ["Result", "Task", "TrainConfig", "evaluating", "mean_loss", "read_records", "train"]
+__all__ = ["Result", "Split", "Task", "TrainConfig", "evaluating", "mean_loss", "read_records", "train"]
