@@ -1,10 +1,9 @@
 import subprocess
 import sys
 
-HEAVY = {
-    "PIL", "accelerate", "cattrs", "jinja2", "matplotlib", "mlxtend", "pandas", "pyarrow", "rich", "scipy", "sklearn",
-    "tqdm", "tyro",
-}  # fmt: skip
+HEAVY = set(
+    "PIL accelerate cattrs hypothesis jinja2 matplotlib mlxtend pandas pyarrow rich scipy sklearn tqdm tyro".split()
+)
 
 
 def loaded(statement):
