@@ -1,9 +1,8 @@
 import subprocess
 import sys
 
-HEAVY = set(
-    "PIL accelerate cattrs hypothesis jinja2 matplotlib mlxtend pandas pyarrow rich scipy sklearn tqdm tyro".split()
-)
+HEAVY = {"PIL", "accelerate", "cattrs", "hypothesis", "jinja2", "matplotlib", "mlxtend"}
+HEAVY |= {"pandas", "pyarrow", "rich", "scipy", "sklearn", "tqdm", "tyro"}
 
 
 def loaded(statement):
