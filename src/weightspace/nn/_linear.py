@@ -101,9 +101,7 @@ class EquivariantLinear(nn.Module):
         self.neuron = nn.ModuleList()
         for members in pools.of_single.values():
             sizes = pools.width(members, in_channels), pools.width(members, out_channels)
-            self.neuron.append(
-                nn.Linear(*sizes, bias=False) if neuron_map == "linear" else SetAttention(*sizes, heads)
-            )
+            self.neuron.append(nn.Linear(*sizes, bias=False) if neuron_map == "linear" else SetAttention(*sizes, heads))
         self.network = nn.Linear(pools.width(everything, in_channels), pools.width(everything, out_channels))
         self.reset_parameters(gain)
 

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from .._errors import ModelError
 from ..space import NeuronGroup, WeightFeatures, WeightSpace
+from ._dropout import dropout
+from ._pool import add_rows_and_columns, fan_out
 
 __all__ = ["Graph", "GraphEncoder", "GraphState", "MessagePassing"]
 
@@ -69,7 +71,7 @@ class _NormalizedSiLU(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(F.silu(self.norm(x)), self.dropout, self.training)
+        return dropout(F.silu(self.norm(x)), self.dropout, self.training)
 
 
 class GraphEncoder(nn.Module):
@@ -95,7 +97,8 @@ class GraphEncoder(nn.Module):
         )
         size = {group.name: 1 if group.kind == "hidden" else group.size for group in space.groups}
         self.edge_code = nn.ParameterList(
-            nn.Parameter(0.1 * torch.randn(size[target], size[source], channels)) for _, source, target, _ in graph.edges
+            nn.Parameter(0.1 * torch.randn(size[target], size[source], channels))
+            for _, source, target, _ in graph.edges
         )
 
     def forward(self, theta: WeightFeatures) -> GraphState:
@@ -172,36 +175,38 @@ class MessagePassing(nn.Module):
         source = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_source.items()}
         target = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_target.items()}
         sums: dict[str, dict[str, Tensor]] = {kind: {} for kind in self.message}
+        weights = [linear.weight for linear in (*self.of_edge.values(), self.edge_skip) if linear is not None]
         new_edges = []
         for (_, s, t, _), e in zip(self.graph.edges, edges, strict=True):
-            h = self.of_edge["along"](e) + source["along"][s].unsqueeze(1)
-            _accumulate(sums["along"], t, self._sum("along", h, axis=2))
-            if "against" in sums:
-                h = self.of_edge["against"](e) + target["against"][t].unsqueeze(2)
-                _accumulate(sums["against"], s, self._sum("against", h, axis=1))
-            new_edges.append(e if self.edge_out is None else self._edge(e, source["edge"][s], target["edge"][t]))
+            parts = fan_out(e, *weights)
+            h = dict(zip(self.kinds, parts, strict=False))
+            for kind in self.kinds:
+                by_target = target[kind][t] if kind in target else None
+                by_source = source[kind][s] if kind in source else None
+                h[kind] = self.between[kind](add_rows_and_columns(h[kind], by_target, by_source))
+            _accumulate(sums["along"], t, self._sum("along", h["along"], axis=2))
+            if "against" in h:
+                _accumulate(sums["against"], s, self._sum("against", h["against"], axis=1))
+            if self.edge_out is None:
+                new_edges.append(e)
+            else:
+                new_edges.append(self._finish(self.edge_out(h["edge"]), parts[-1] if self.edge_skip else None))
         new_nodes = {group: self._node(group, x, sums) for group, x in nodes.items()}
         return GraphState(new_nodes, new_edges)
 
     def _sum(self, kind: str, h: Tensor, axis: int) -> Tensor:
         """Sum of the messages over one end of a block; the last linear map acts on the sum."""
         last = self.message[kind]
-        return F.linear(self.between[kind](h).sum(axis), last.weight, h.shape[axis] * last.bias)
-
-    def _edge(self, e: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        assert self.edge_out is not None
-        h = self.of_edge["edge"](e) + source.unsqueeze(1) + target.unsqueeze(2)
-        new: Tensor = self.edge_out(self.between["edge"](h))
-        return self._finish(new, e, self.edge_skip)
+        return F.linear(h.sum(axis), last.weight, h.shape[axis] * last.bias)
 
     def _node(self, group: str, x: Tensor, sums: dict[str, dict[str, Tensor]]) -> Tensor:
         zeros = torch.zeros_like(x)
         new: Tensor = self.update(torch.cat([x, *(sums[kind].get(group, zeros) for kind in sums)], dim=-1))
-        return self._finish(new, x, self.node_skip)
+        return self._finish(new, None if self.node_skip is None else self.node_skip(x))
 
-    def _finish(self, new: Tensor, old: Tensor, skip: nn.Linear | None) -> Tensor:
-        new = F.dropout(new, self.dropout, self.training)
-        return new if skip is None else new + skip(old)
+    def _finish(self, new: Tensor, skip: Tensor | None) -> Tensor:
+        new = dropout(new, self.dropout, self.training)
+        return new if skip is None else skip.add_(new)
 
 
 def _accumulate(sums: dict[str, Tensor], group: str, message: Tensor) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .._errors import ModelError
 from ..space import WeightFeatures, WeightSpace
+from ._dropout import dropout
 from ._layout import check_space
 
 __all__ = ["BatchNorm", "Dropout", "LearnedScale", "Pointwise", "Standardization", "Standardize"]
@@ -34,12 +35,20 @@ class Pointwise(nn.Module):
         return theta.map(self.fn)
 
 
-class Dropout(nn.Dropout):
-    """Dropout of single entries, active in training only."""
+class Dropout(nn.Module):
+    """Dropout of single entries, active in training only.
 
-    def forward(self, theta: WeightFeatures) -> WeightFeatures:  # type: ignore[override]
+    Args:
+        p: probability.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies dropout to every tensor."""
-        return theta.map(super().forward) if self.training and self.p > 0 else theta
+        return theta.map(lambda t: dropout(t, self.p, self.training))
 
 
 class BatchNorm(nn.Module):
@@ -89,7 +98,6 @@ class Standardize(nn.Module):
         channels: channels of the input.
     """
 
-
     def __init__(self, space: WeightSpace, mode: Standardization = "orbit", channels: int = 1) -> None:
         super().__init__()
         if mode not in ("orbit", "tensor", "entry", "none"):
@@ -128,9 +136,7 @@ class Standardize(nn.Module):
         """Standardises every tensor."""
         if self.mode == "none":
             return theta
-        tensors = [
-            (t - getattr(self, f"mean{i}")) / getattr(self, f"std{i}") for i, t in enumerate(theta.tensors)
-        ]
+        tensors = [(t - getattr(self, f"mean{i}")) / getattr(self, f"std{i}") for i, t in enumerate(theta.tensors)]
         return WeightFeatures(theta.space, tuple(tensors))
 
 

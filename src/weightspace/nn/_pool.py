@@ -1,8 +1,8 @@
-"""The two passes over an entry-wise tensor that an equivariant linear layer needs, each with a fused gradient.
+"""The passes over an entry-wise tensor that the engines need, each with a fused gradient.
 
 A layer on a weight matrix is ``y[i, j] = A x[i, j] + row[i] + column[j]``, where row and column come from pools of x.
-Left to autograd, every pool and every broadcast of the backward pass writes a tensor as large as x; written as two
-functions, the backward pass costs about what the forward pass does.
+Left to autograd, every pool and every broadcast of the backward pass writes a tensor as large as x; written as
+functions of their own, the backward pass costs about what the forward pass does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Reduction", "add_rows_and_columns", "map_and_pool", "reduce"]
+__all__ = ["Reduction", "add_rows_and_columns", "fan_out", "map_and_pool", "reduce"]
 
 Reduction = Literal["mean", "sum", "max"]
 
@@ -41,9 +41,7 @@ def _argmax(x: Tensor, axis: Literal[1, 2]) -> tuple[Tensor, Tensor]:
 
 class _MapAndPool(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, reduction: Reduction
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, reduction: Reduction) -> tuple[Tensor, Tensor, Tensor]:
         x = x.contiguous()
         batch, rows, columns, channels = x.shape
         y = x.new_empty(batch, rows, columns, weight.shape[1])
@@ -75,15 +73,42 @@ class _MapAndPool(torch.autograd.Function):
         return gx, g_weight, None
 
 
-class _AddRowsAndColumns(torch.autograd.Function):
+class _FanOut(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        ctx.mark_dirty(y)
-        return y.add_(row.unsqueeze(2)).add_(column.unsqueeze(1))
+    def forward(ctx: Any, x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, *weights)
+        flat = x.reshape(-1, x.shape[-1])
+        outs = [x.new_empty(*x.shape[:-1], weight.shape[0]) for weight in weights]
+        for out, weight in zip(outs, weights, strict=True):
+            torch.mm(flat, weight.mT, out=out.view(-1, weight.shape[0]))
+        return tuple(outs)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        return g, g.sum(2), g.sum(1)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        x, *weights = ctx.saved_tensors
+        flat = x.reshape(-1, x.shape[-1])
+        rows = [g.reshape(-1, g.shape[-1]) for g in gradients]
+        gx = rows[0] @ weights[0]
+        for g, weight in zip(rows[1:], weights[1:], strict=True):
+            gx.addmm_(g, weight)
+        return gx.view_as(x), *(g.mT @ flat for g in rows)
+
+
+class _AddRowsAndColumns(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, row: Tensor | None, column: Tensor | None) -> Tensor:
+        ctx.mark_dirty(y)
+        ctx.given = row is not None, column is not None
+        if row is not None:
+            y.add_(row.unsqueeze(2))
+        if column is not None:
+            y.add_(column.unsqueeze(1))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:  # type: ignore[override]
+        by_row, by_column = ctx.given
+        return g, g.sum(2) if by_row else None, g.sum(1) if by_column else None
 
 
 def map_and_pool(
@@ -94,18 +119,28 @@ def map_and_pool(
     Float[Tensor, "batch columns channels"],
 ]:
     """``x @ weight`` and the pools of x over its columns and over its rows."""
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(dtype), weight.to(dtype)
-    y, by_row, by_column = _MapAndPool.apply(x, weight, reduction)
+    y, by_row, by_column = _MapAndPool.apply(*_autocast(x, weight), reduction)
     return y, by_row, by_column
+
+
+def fan_out(x: Float[Tensor, "*batch channels"], *weights: Float[Tensor, "out channels"]) -> tuple[Tensor, ...]:
+    """``x @ weight.T`` for several weights; the gradient to x is summed inside the matrix products."""
+    outs: tuple[Tensor, ...] = _FanOut.apply(*_autocast(x, *weights))
+    return outs
+
+
+def _autocast(*tensors: Tensor) -> list[Tensor]:
+    """What autocast does before a matrix product; it does not look into functions with their own gradient."""
+    kind = tensors[0].device.type
+    return [t.to(torch.get_autocast_dtype(kind)) for t in tensors] if torch.is_autocast_enabled(kind) else list(tensors)
 
 
 def add_rows_and_columns(
     y: Float[Tensor, "batch rows columns channels"],
-    row: Float[Tensor, "batch rows channels"],
-    column: Float[Tensor, "batch columns channels"],
+    row: Float[Tensor, "batch rows channels"] | None,
+    column: Float[Tensor, "batch columns channels"] | None,
 ) -> Float[Tensor, "batch rows columns channels"]:
-    """``y[i, j] + row[i] + column[j]``; overwrites y."""
-    out: Tensor = _AddRowsAndColumns.apply(y, row.to(y.dtype), column.to(y.dtype))
+    """``y[i, j] + row[i] + column[j]``, either of them optional; overwrites y."""
+    row, column = (None if part is None else part.to(y.dtype) for part in (row, column))
+    out: Tensor = _AddRowsAndColumns.apply(y, row, column)
     return out

@@ -34,9 +34,7 @@ def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> Tensor:
     return output[..., 0] if channels == 1 else output
 
 
-def _entering(
-    space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, values: dict[str, Tensor]
-) -> Tensor:
+def _entering(space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, values: dict[str, Tensor]) -> Tensor:
     """The sum that enters a neuron group, times the frequency of its activation (cheapest on the weights)."""
     weights, vectors = [], []
     for parameter, tensor in zip(space.parameters, theta.tensors, strict=True):

@@ -102,7 +102,9 @@ class Recipe:
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        raise RecipeError(f"recipe {self.name!r} has no variant {name!r}; it has {', '.join(v.name for v in self.variants)}")
+        raise RecipeError(
+            f"recipe {self.name!r} has no variant {name!r}; it has {', '.join(v.name for v in self.variants)}"
+        )
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -147,5 +147,7 @@ def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecipeError(f"{os.fspath(folder)} is not the folder of a run: {path.name}: {error}") from error
     if missing:
-        raise RecipeError(f"{os.fspath(folder)} is not a run of a recipe: {path.name} lacks {', '.join(sorted(missing))}")
+        raise RecipeError(
+            f"{os.fspath(folder)} is not a run of a recipe: {path.name} lacks {', '.join(sorted(missing))}"
+        )
     return dict(described)

@@ -1,0 +1,197 @@
+"""What every architecture promises."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import weightspace as ws
+from weightspace.group import PERMUTATION
+from weightspace.space import SymmetryGroup
+from weightspace.testing import assert_equivariant, assert_invariant, equivariance_error
+from weightspace.testing.strategies import feed_forward_spaces
+
+NAMES = ws.architectures()
+SPACES = [ws.siren([2, 8, 8, 1]), ws.mlp([3, 5, 7, 4, 2], activation="relu"), ws.mlp([1, 6, 2], activation="gelu")]
+SMALL = {"hidden": 8, "depth": 3}
+
+
+def output_of(net, theta):
+    out = net(theta)
+    return out.flatten() if isinstance(out, ws.WeightFeatures) else out
+
+
+def nets(name, space, **options):
+    torch.manual_seed(0)
+    yield ws.build(name, space, task="equivariant", out_channels=3, **SMALL, **options)
+    yield ws.build(name, space, task="invariant", out_features=4, **SMALL, **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=20, deadline=None)
+@given(feed_forward_spaces(min_layers=2, max_layers=6, max_width=40), st.integers(1, 3), st.integers(0, 999))
+def test_equivariance_and_invariance_on_random_architectures(name, space, channels, seed):
+    torch.manual_seed(seed)
+    equivariant = ws.build(name, space, in_channels=channels, out_channels=4, hidden=8, depth=3)
+    assert_equivariant(equivariant, space, channels=channels, seed=seed)
+    invariant = ws.build(name, space, task="invariant", in_channels=channels, out_features=5, hidden=8, depth=3)
+    assert_invariant(invariant, space, channels=channels, seed=seed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_configuration_is_equivariant(name):
+    space = ws.siren([2, 32, 32, 1])
+    torch.manual_seed(0)
+    assert_equivariant(ws.build(name, space, out_channels=8), space)
+    assert_invariant(ws.build(name, space, task="invariant", out_features=10), space)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fails_under_a_group_it_does_not_claim(name):
+    """Negative control: permuting output neurons too, with hidden ones."""
+    space = ws.mlp([3, 5, 7, 4, 4])
+    everything = SymmetryGroup(space, tuple([PERMUTATION] * len(space.groups)))
+    for net in nets(name, space):
+        assert equivariance_error(net, space, everything) > 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("space", SPACES, ids=lambda s: s.summary())
+def test_shapes_gradients_saving_and_independence_within_the_batch(name, space, tmp_path):
+    theta = space.sample(6, torch.Generator().manual_seed(1))
+    for net in nets(name, space):
+        net.standardize.fit(theta)
+        out = net(theta)
+        if isinstance(out, ws.WeightFeatures):
+            assert out.space == space
+            assert [t.shape for t in out.values()] == [(6, *p.shape, 3) for p in space.parameters]
+        else:
+            assert out.shape == (6, 4)
+        output_of(net, theta).square().sum().backward()
+        assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+        net.eval()
+        with torch.no_grad():
+            together = output_of(net, theta)
+            one_by_one = torch.cat([output_of(net, theta[i]) for i in range(6)])
+        torch.testing.assert_close(one_by_one, together, rtol=1e-4, atol=1e-5)
+        torch.save(net.state_dict(), tmp_path / "net.pt")
+        (again,) = [n for n in nets(name, space) if type(n.head) is type(net.head)]
+        again.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+        with torch.no_grad():
+            assert torch.equal(output_of(again.eval(), theta), together)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_dtypes(name):
+    space = SPACES[0]
+    theta = space.sample(3)
+    for net in nets(name, space):
+        exact = output_of(net.eval().double(), theta.to(torch.float64))
+        low = output_of(net.bfloat16(), theta.to(torch.bfloat16))
+        assert low.dtype == torch.bfloat16
+        assert (low.double() - exact).abs().max() < 0.2 * exact.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_different_networks_get_different_outputs(name):
+    """No architecture may collapse: two random networks must be told apart, and outputs vary over neurons."""
+    space = SPACES[0]
+    for net in nets(name, space):
+        out = output_of(net.eval(), space.sample(2))
+        assert (out[0] - out[1]).abs().max() > 1e-5 * out.abs().max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_identity_and_bias_read_out_can_be_learnt(name):
+    """Sanity tasks: give back the weights themselves, and each neuron's bias on its incoming weights."""
+    space = ws.mlp([2, 6, 6, 1])
+    generator = torch.Generator().manual_seed(0)
+    tensors = {p.name: torch.randn(32, *p.shape, 1, generator=generator) for p in space.parameters}
+    theta = space.features(tensors)
+    copied = {**tensors}
+    for layer in ("0", "2", "4"):
+        bias = tensors[f"{layer}.bias"]
+        copied[f"{layer}.weight"] = bias[:, :, None].expand_as(tensors[f"{layer}.weight"])
+    target = torch.cat([theta.flatten(), space.features(copied).flatten()], 1)
+    torch.manual_seed(0)
+    net = ws.build(name, space, out_channels=2, hidden=32, depth=2, dropout=0.0, standardize="none")
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for step in range(300):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * (1 - step / 300)
+        out = net(theta)
+        found = torch.cat([torch.cat([t[..., c].flatten(1) for t in out.values()], 1) for c in (0, 1)], 1)
+        loss = (found - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.02  # the targets have variance 1
+
+
+def denormals(net, theta):
+    """Numbers between 0 and the smallest normal one, in all activations and all their gradients."""
+    tiny, found, hooks = torch.finfo(torch.float32).tiny, [], []
+
+    def look(tensor):
+        found.append(int(((tensor != 0) & (tensor.abs() < tiny)).sum()))
+
+    def watch(_, __, out):
+        parts = out.tensors if isinstance(out, ws.WeightFeatures) else [out] if isinstance(out, torch.Tensor) else []
+        for part in parts:
+            look(part)
+            if part.requires_grad:
+                part.register_hook(look)
+
+    for module in net.modules():
+        hooks.append(module.register_forward_hook(watch))
+    output_of(net, theta).square().mean().backward()
+    for hook in hooks:
+        hook.remove()
+    assert len(found) > 10
+    return sum(found)
+
+
+@pytest.mark.parametrize("options", [{"batch_norm": False}, {}], ids=["plain", "batch norm"])
+def test_published_initial_scale_of_dws_makes_no_denormals(options):
+    space = ws.siren([2, 32, 32, 1])
+    torch.manual_seed(0)
+    net = ws.build("dws", space, init_scale=1e-4, depth=8, **options)
+    theta = space.sample(8)
+    net.standardize.fit(theta)
+    assert output_of(net, theta).isfinite().all()
+    assert denormals(net, theta) == 0
+
+
+def test_gmn_makes_no_denormals():
+    space = ws.siren([2, 32, 32, 1])
+    torch.manual_seed(0)
+    assert denormals(ws.build("gmn", space, hidden=16), space.sample(4)) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: ws.build("dwz", s), "unknown architecture 'dwz'; known: dws, gmn"),
+        (lambda s: ws.build("dws", s, task="both"), "expected 'equivariant' or 'invariant', found 'both'"),
+        (lambda s: ws.build("dws", s, widht=3), "dws has no option widht; it has in_channels"),
+        (lambda s: ws.build("gmn", s, out_features=3), "out_features does not go with task='equivariant'"),
+        (lambda s: ws.build("gmn", s, hidden=0), "hidden: expected a positive integer, found 0"),
+        (lambda s: ws.build("dws", s)(ws.mlp([2, 4, 1]).sample(2)), "found those of 2-4-1"),
+        (lambda s: ws.build("gmn", s, in_channels=2)(s.sample(2)), "with 2 channels, found 1"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ws.ModelError, match=message):
+        call(SPACES[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_compiles(name):
+    space = SPACES[0]
+    theta = space.sample(3)
+    for net in nets(name, space):
+        net.eval()
+        with torch.no_grad():
+            expected = output_of(net, theta)
+            torch.testing.assert_close(output_of(torch.compile(net), theta), expected, rtol=1e-4, atol=1e-5)

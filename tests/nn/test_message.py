@@ -1,0 +1,116 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+import weightspace as ws
+from weightspace.nn import Graph, GraphEncoder, GraphState, MessagePassing
+
+
+def slow_message_passing(layer, state):
+    """The layer neuron by neuron and edge by edge, each MLP on the concatenated features."""
+    nodes, edges = state
+
+    def mlp(kind, e, target=None, source=None):
+        h = layer.of_edge[kind](e)
+        if target is not None:
+            h = h + layer.of_target[kind](target)
+        if source is not None:
+            h = h + layer.of_source[kind](source)
+        return F.silu(layer.between[kind].norm(h))
+
+    incoming = {
+        g: [torch.zeros(x.shape[0], x.shape[-1], dtype=x.dtype) for _ in range(x.shape[1])] for g, x in nodes.items()
+    }
+    outgoing = {
+        g: [torch.zeros(x.shape[0], x.shape[-1], dtype=x.dtype) for _ in range(x.shape[1])] for g, x in nodes.items()
+    }
+    new_edges = []
+    for (_, s, t, _), e in zip(layer.graph.edges, edges, strict=True):
+        new = torch.empty(*e.shape[:-1], layer.edge_out.out_features, dtype=e.dtype)
+        for i in range(e.shape[1]):
+            for j in range(e.shape[2]):
+                xi, xj = nodes[t][:, i], nodes[s][:, j]
+                incoming[t][i] = incoming[t][i] + layer.message["along"](mlp("along", e[:, i, j], source=xj))
+                outgoing[s][j] = outgoing[s][j] + layer.message["against"](mlp("against", e[:, i, j], target=xi))
+                new[:, i, j] = layer.edge_out(mlp("edge", e[:, i, j], xi, xj)) + layer.edge_skip(e[:, i, j])
+        new_edges.append(new)
+    new_nodes = {}
+    for g, x in nodes.items():
+        rows = [
+            layer.update(torch.cat([x[:, i], incoming[g][i], outgoing[g][i]], -1)) + layer.node_skip(x[:, i])
+            for i in range(x.shape[1])
+        ]
+        new_nodes[g] = torch.stack(rows, 1)
+    return GraphState(new_nodes, new_edges)
+
+
+@pytest.mark.parametrize("dims", [(2, 3, 4, 1), (1, 2, 1), (2, 3), (2, 3, 2, 3, 2)])
+def test_agrees_with_a_slow_twin(dims):
+    space = ws.mlp(dims)
+    torch.manual_seed(0)
+    encoder = GraphEncoder(space, 1, 6).double()
+    layer = MessagePassing(encoder.graph, 6, 5).double()
+    with torch.no_grad():
+        state = encoder(space.sample(2).to(torch.float64))
+        expected = slow_message_passing(layer, state)
+        found = layer(state)
+    for group in expected.nodes:
+        torch.testing.assert_close(found.nodes[group], expected.nodes[group], rtol=1e-10, atol=1e-12)
+    for a, b in zip(found.edges, expected.edges, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients():
+    space = ws.mlp((2, 3, 2))
+    torch.manual_seed(0)
+    graph = Graph(space)
+    layer = MessagePassing(graph, 3).double()
+    names = [name for name, _ in layer.named_parameters()]
+    values = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+    nodes = [torch.randn(1, g.size, 3, dtype=torch.float64, requires_grad=True) for g in space.groups]
+    edges = [
+        torch.randn(1, *space.parameters[i].shape, 3, dtype=torch.float64, requires_grad=True) for i, *_ in graph.edges
+    ]
+
+    def run(*tensors):
+        weights = dict(zip(names, tensors, strict=False))
+        rest = tensors[len(names) :]
+        state = GraphState({g.name: x for g, x in zip(space.groups, rest, strict=False)}, list(rest[len(nodes) :]))
+        out = torch.func.functional_call(layer, weights, (state,))
+        return (*out.nodes.values(), *out.edges)
+
+    assert torch.autograd.gradcheck(run, (*values, *nodes, *edges))
+
+
+def test_one_way_messages_only_flow_forward():
+    space = ws.mlp((2, 3, 3, 1))
+    torch.manual_seed(0)
+    encoder = GraphEncoder(space, 1, 4)
+    state = encoder(space.sample(1))
+    changed = GraphState({**state.nodes, "hidden2": state.nodes["hidden2"] + 1}, state.edges)
+    for bidirectional in (False, True):
+        layer = MessagePassing(encoder.graph, 4, bidirectional=bidirectional)
+        same = torch.allclose(layer(state).nodes["hidden1"], layer(changed).nodes["hidden1"], atol=1e-6)
+        assert same is not bidirectional
+
+
+def test_codes_tell_input_neurons_apart_but_not_hidden_ones():
+    space = ws.mlp((2, 3, 2))
+    torch.manual_seed(0)
+    encoder = GraphEncoder(space, 1, 4)
+    zero = space.sample(1) * 0.0
+    nodes, edges = encoder(zero)
+    assert not torch.allclose(nodes["input"][:, 0], nodes["input"][:, 1])
+    assert not torch.allclose(nodes["output"][:, 0], nodes["output"][:, 1])
+    assert torch.equal(nodes["hidden1"][:, 0], nodes["hidden1"][:, 1])
+    assert torch.equal(edges[0][:, 0], edges[0][:, 1])
+    assert not torch.allclose(edges[0][:, :, 0], edges[0][:, :, 1])
+
+
+def test_a_parameter_that_is_no_edge_is_refused():
+    from weightspace.space import Axis, NeuronGroup, Parameter, WeightSpace
+
+    plain = Parameter("free", (Axis(3),))
+    space = WeightSpace((NeuronGroup("input", 2, "input"), NeuronGroup("hidden", 3)), (plain,))
+    with pytest.raises(ws.ModelError, match=r"'free' with shape \(3,\) is neither a weight"):
+        Graph(space)

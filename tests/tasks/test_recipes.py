@@ -1,0 +1,132 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+import weightspace as ws
+from weightspace import tasks, zoo
+from weightspace.engine import TrainConfig
+from weightspace.tasks import Recipe, Variant
+
+GOOD = """
+name = "tiny"
+title = "a tiny table"
+seeds = [3]
+[train]
+epochs = 2
+batch_size = 8
+learning_rate = 1e-3
+[[variants]]
+name = "dws-k2"
+architecture = "dws"
+k = 2
+[variants.options]
+hidden = 4
+depth = 2
+"""
+
+
+def write(folder, text):
+    path = folder / "tiny.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_is_read_as_it_stands(tmp_path):
+    recipe = tasks.load_recipe(write(tmp_path, GOOD))
+    variant = Variant("dws-k2", "dws", 2, options={"hidden": 4, "depth": 2})
+    assert recipe == Recipe("tiny", "a tiny table", TrainConfig(epochs=2, batch_size=8), (variant,), seeds=(3,))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("epochs = 2", "epoch = 2"), r"extra fields found \(epoch\) @ recipe.train"),
+        (("epochs = 2", "epochs = 2.5"), "expected int @ recipe.train.epochs"),
+        (("epochs = 2", 'epochs = "2"'), "expected int @ recipe.train.epochs"),
+        (("epochs = 2", "epochs = 0"), "recipe.train"),
+        (('title = "a tiny table"', ""), "required field missing @ recipe.title"),
+        (("k = 2", "k = 2\ncolour = 1"), r"extra fields found \(colour\) @ recipe.variants\[0\]"),
+        (("[train]", "[train"), "is not TOML"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path, change, message):
+    with pytest.raises(ws.RecipeError, match=message):
+        tasks.load_recipe(write(tmp_path, GOOD.replace(*change)))
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(ws.RecipeError, match="no recipe 'nothing': give a .toml file or one of .*dilation-mnist"):
+        tasks.load_recipe("nothing")
+    with pytest.raises(ws.RecipeError, match="has no variant 'gmn'; it has dws-k2"):
+        tasks.load_recipe(write(tmp_path, GOOD)).variant("gmn")
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    recipe = tasks.load_recipe(write(folder, GOOD))
+    (path,) = tasks.run_recipe(recipe, digits, folder / "out", progress=False)
+    return recipe, folder / "out", path
+
+
+def test_a_run_can_be_loaded_measured_and_applied(run, digits):
+    _, out, path = run
+    assert path == out / "tiny" / "dws-k2" / "seed3"
+    stored = json.loads((path / "result.json").read_text())["metrics"]["test"]["mse"]
+    assert tasks.evaluate_run(path, digits)["mse"] == pytest.approx(stored, rel=1e-5)
+    editor = tasks.load_model(path, digits.space)
+    assert not editor.training
+    assert editor(digits.weights[:3]).channels == 2
+    assert tasks.fit_recipe_of(path).name == "none"
+
+
+def test_the_run_says_what_it_was_trained_on(run, digits):
+    stored = json.loads((run[2] / "recipe.json").read_text())["recipe"]
+    assert stored["zoo"]["networks"] == 40
+    assert stored["zoo"]["image_set"] == "blobs"
+    assert stored["seed"] == 3
+    assert stored["variant"]["name"] == "dws-k2"
+    assert ws.space.from_description(stored["space"]) == digits.space
+
+
+def test_a_finished_run_is_kept_and_seeds_differ(run, digits):
+    recipe, out, path = run
+    before = (path / "best.safetensors").stat().st_mtime_ns
+    tasks.run_recipe(recipe, digits, out, progress=False)
+    assert (path / "best.safetensors").stat().st_mtime_ns == before
+    one, other = (tasks.build_variant(recipe.variants[0], digits.space, seed) for seed in (3, 4))
+    same = tasks.build_variant(recipe.variants[0], digits.space, 3)
+    pairs = list(zip(one.parameters(), other.parameters(), same.parameters(), strict=True))
+    assert all(torch.equal(a, c) for a, _, c in pairs)
+    assert any(not torch.equal(a, b) for a, b, _ in pairs)
+
+
+def test_what_is_no_run_is_refused(run, digits, tmp_path):
+    with pytest.raises(ws.RecipeError, match="is not the folder of a run"):
+        tasks.load_model(tmp_path)
+    with pytest.raises(ws.RecipeError, match="trained on networks 2-6-6-1 .*found networks 2-7-1"):
+        tasks.load_model(run[2], ws.siren([2, 7, 1]))
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "recipe.json").write_text((run[2] / "recipe.json").read_text())
+    with pytest.raises(ws.RecipeError, match="no best.safetensors"):
+        tasks.load_model(unfinished)
+
+
+def test_an_editor_learns(digits, tmp_path):
+    """On its training set a small editor gets far below doing nothing."""
+    recipe = tasks.load_recipe(write(tmp_path, GOOD))
+    recipe = dataclasses.replace(
+        recipe,
+        train=TrainConfig(epochs=40, batch_size=24, learning_rate=1e-2, validate_every=40),
+        variants=(Variant("dws", "dws", 2, 0.3, {"hidden": 16, "depth": 3, "dropout": 0.0}),),
+    )
+    (path,) = tasks.run_recipe(recipe, digits, tmp_path / "out", progress=False)
+    records = [json.loads(line)["train_loss"] for line in (path / "records.jsonl").read_text().splitlines()]
+    assert records[-1] < 0.6 * records[0]
+
+
+def test_zoo_of_a_recipe_can_be_made(tmp_path):
+    assert tasks.load_recipe("dilation-mnist5k").zoo.recipe in zoo.INR_RECIPES
