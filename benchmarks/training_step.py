@@ -9,6 +9,7 @@ products on its edges: one for each message function and two for the edge update
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 
 import torch
 from _measure import inference, matrix_products, milliseconds, training_step
@@ -26,7 +27,7 @@ def entries(space: ws.WeightSpace, matrices_only: bool) -> list[int]:
 def dws_products(space: ws.WeightSpace, batch: int, width: int, depth: int) -> list[tuple[int, int, int]]:
     """(rows, c, c') of the entry-wise products of a DWS network with one input and one output channel."""
     widths = [1, *[width] * (depth - 1), 1]
-    return [(batch * n, a, b) for a, b in zip(widths[:-1], widths[1:], strict=True) for n in entries(space, False)]
+    return [(batch * n, a, b) for a, b in pairwise(widths) for n in entries(space, False)]
 
 
 def gmn_products(space: ws.WeightSpace, batch: int, width: int, depth: int) -> list[tuple[int, int, int]]:

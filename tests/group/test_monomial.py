@@ -35,7 +35,7 @@ def test_convention_is_scale_then_permute(elements):
     moved = POSITIVE_MONOMIAL.apply(element, x, axis=1)
     for b in range(6):
         for i in range(5):
-            j = element.index[b, i]
+            j = element.permutation[b, i]
             assert moved[b, i] == element.scale[b, j] * x[b, j]
 
 
@@ -69,5 +69,5 @@ def test_subgroups():
 
 def test_seeded_samples_repeat():
     draws = [POSITIVE_MONOMIAL.sample(3, 7, generator=torch.Generator().manual_seed(5)) for _ in range(2)]
-    assert torch.equal(draws[0].index, draws[1].index)
+    assert torch.equal(draws[0].permutation, draws[1].permutation)
     assert torch.equal(draws[0].scale, draws[1].scale)

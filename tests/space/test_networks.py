@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def module_of(space, seed=0):
     sizes = [g.size for g in space.groups]
     activation = space.groups[1].activation
     known = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "identity": nn.Identity}
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in pairwise(sizes):
         sine = activation.name == "sine"
         layers += [nn.Linear(a, b), Sine(activation.omega) if sine else known[activation.name]()]
     return nn.Sequential(*layers[:-1], Offset(space.output_offset)).double()

@@ -57,7 +57,7 @@ def test_a_wrong_key_is_named(tmp_path, change, message):
 
 
 def test_unknown_names_are_refused(tmp_path):
-    with pytest.raises(ws.RecipeError, match="no recipe 'nothing': give a .toml file or one of .*dilation-mnist"):
+    with pytest.raises(ws.RecipeError, match=r"no recipe 'nothing': give a .toml file or one of .*dilation-mnist"):
         tasks.load_recipe("nothing")
     with pytest.raises(ws.RecipeError, match="has no variant 'gmn'; it has dws-k2"):
         tasks.load_recipe(write(tmp_path, GOOD)).variant("gmn")
@@ -106,12 +106,12 @@ def test_a_finished_run_is_kept_and_seeds_differ(run, digits):
 def test_what_is_no_run_is_refused(run, digits, tmp_path):
     with pytest.raises(ws.RecipeError, match="is not the folder of a run"):
         tasks.load_model(tmp_path)
-    with pytest.raises(ws.RecipeError, match="trained on networks 2-6-6-1 .*found networks 2-7-1"):
+    with pytest.raises(ws.RecipeError, match=r"trained on networks 2-6-6-1 .*found networks 2-7-1"):
         tasks.load_model(run[2], ws.siren([2, 7, 1]))
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()
     (unfinished / "recipe.json").write_text((run[2] / "recipe.json").read_text())
-    with pytest.raises(ws.RecipeError, match="no best.safetensors"):
+    with pytest.raises(ws.RecipeError, match=r"no best\.safetensors"):
         tasks.load_model(unfinished)
 
 

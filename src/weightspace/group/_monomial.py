@@ -2,9 +2,9 @@
 
 An element is a batch of matrices ``M = P diag(d)`` (scale first, then permute)::
 
-    (M x)_i = d[index_i] * x[index_i]
+    (M x)_i = d[permutation_i] * x[permutation_i]
 
-``index`` is ``None`` where nothing is permuted and ``scale`` is ``None`` where nothing is scaled, so that the
+``permutation`` is ``None`` where nothing is permuted and ``scale`` is ``None`` where nothing is scaled, so that the
 trivial group costs nothing.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["PERMUTATION", "POSITIVE_MONOMIAL", "SIGNED_PERMUTATION", "TRIVIAL", 
 class Monomial(NamedTuple):
     """A batch of monomial matrices ``P diag(scale)`` on n units."""
 
-    index: Int[Tensor, "batch n"] | None = None
+    permutation: Int[Tensor, "batch n"] | None = None
     scale: Float[Tensor, "batch n"] | None = None
 
 
@@ -81,12 +81,12 @@ class MonomialGroup:
 
     def compose(self, second: Monomial, first: Monomial) -> Monomial:
         """The product ``second @ first``: first acts first."""
-        index, scale = first.index, first.scale
+        index, scale = first.permutation, first.scale
         moved = second.scale
-        if first.index is not None and moved is not None:
-            moved = torch.take_along_dim(moved, first.index.argsort(dim=1), dim=1)
-        if second.index is not None:
-            index = second.index if index is None else torch.take_along_dim(index, second.index, dim=1)
+        if first.permutation is not None and moved is not None:
+            moved = torch.take_along_dim(moved, first.permutation.argsort(dim=1), dim=1)
+        if second.permutation is not None:
+            index = second.permutation if index is None else torch.take_along_dim(index, second.permutation, dim=1)
         if moved is not None:
             scale = moved if scale is None else scale * moved
         return Monomial(index, scale)
@@ -102,7 +102,7 @@ class MonomialGroup:
 
     def contragredient(self, element: Monomial) -> Monomial:
         """The inverse transposed matrices ``g^-T``, which act on the *in* side of a parameter."""
-        return Monomial(element.index, None if element.scale is None else 1 / element.scale)
+        return Monomial(element.permutation, None if element.scale is None else 1 / element.scale)
 
     def apply(self, element: Monomial, x: Tensor, axis: int) -> Tensor:
         """Multiplies one axis of ``x`` by the matrices.
@@ -120,9 +120,9 @@ class MonomialGroup:
         if element.scale is not None:
             shape[0] = element.scale.shape[0]
             x = x * element.scale.to(x).reshape(shape)
-        if element.index is not None:
-            shape[0] = element.index.shape[0]
-            x = torch.take_along_dim(x, element.index.to(x.device).reshape(shape), dim=axis)
+        if element.permutation is not None:
+            shape[0] = element.permutation.shape[0]
+            x = torch.take_along_dim(x, element.permutation.to(x.device).reshape(shape), dim=axis)
         return x
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
 
-from ..nn import BatchNorm, Dropout, EquivariantLinear, InvariantPool, Pointwise, Standardize, head, relu_
-from ..nn import Reduction, Standardization
+from ..nn import (
+    BatchNorm,
+    Dropout,
+    EquivariantLinear,
+    InvariantPool,
+    Pointwise,
+    Reduction,
+    Standardization,
+    Standardize,
+    head,
+    relu_,
+)
 from ..space import WeightFeatures, WeightSpace
 from ._registry import Task, register
 
@@ -66,7 +77,7 @@ class DWS(nn.Module):
         last = out_channels if task == "equivariant" else hidden
         widths = [in_channels, *[hidden] * (depth - 1), last]
         layers: list[nn.Module] = []
-        for i, (wide_in, wide_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (wide_in, wide_out) in enumerate(pairwise(widths)):
             if i > 0:
                 layers += [BatchNorm(space, wide_in)] if batch_norm else []
                 layers += [Pointwise(relu_), Dropout(dropout)]

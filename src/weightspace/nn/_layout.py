@@ -46,7 +46,8 @@ class Layout:
         if not self.dense:
             return tensor
         inverse = sorted(range(len(self.order)), key=self.order.__getitem__)
-        return tensor.unflatten(-1, (*self.dense, -1)).permute(inverse)
+        unfolded: Tensor = tensor.unflatten(-1, (*self.dense, -1))
+        return unfolded.permute(inverse)
 
 
 def permuted_groups(space: WeightSpace, permuted: Permuted) -> tuple[str, ...]:

@@ -106,11 +106,14 @@ class EquivariantLinear(nn.Module):
         self.reset_parameters(gain)
 
     def reset_parameters(self, gain: float = 1.0) -> None:
-        """Draws the coefficients so that the terms of each output share its variance equally."""
+        """Draws the coefficients so that the terms of each output share its variance equally.
+
+        Set layers keep torch's smaller default: their residuals add up, and large inputs saturate the attention.
+        """
         for weight in self.entry:
             nn.init.normal_(weight, std=math.sqrt(gain / 2 / weight.shape[0]))
-        for module in self.neuron:
-            for linear in (m for m in module.modules() if isinstance(m, nn.Linear)):
+        for linear in self.neuron:
+            if isinstance(linear, nn.Linear):
                 nn.init.normal_(linear.weight, std=math.sqrt(gain / 2 / linear.in_features))
         nn.init.normal_(self.network.weight, std=math.sqrt(gain / 2 / self.network.in_features))
         nn.init.zeros_(self.network.bias)

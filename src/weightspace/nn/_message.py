@@ -8,7 +8,7 @@ several blocks into one neuron group.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -175,7 +175,7 @@ class MessagePassing(nn.Module):
         source = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_source.items()}
         target = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_target.items()}
         sums: dict[str, dict[str, Tensor]] = {kind: {} for kind in self.message}
-        weights = [linear.weight for linear in (*self.of_edge.values(), self.edge_skip) if linear is not None]
+        weights = [cast(nn.Linear, m).weight for m in (*self.of_edge.values(), self.edge_skip) if m is not None]
         new_edges = []
         for (_, s, t, _), e in zip(self.graph.edges, edges, strict=True):
             parts = fan_out(e, *weights)
@@ -196,7 +196,7 @@ class MessagePassing(nn.Module):
 
     def _sum(self, kind: str, h: Tensor, axis: int) -> Tensor:
         """Sum of the messages over one end of a block; the last linear map acts on the sum."""
-        last = self.message[kind]
+        last = cast(nn.Linear, self.message[kind])
         return F.linear(h.sum(axis), last.weight, h.shape[axis] * last.bias)
 
     def _node(self, group: str, x: Tensor, sums: dict[str, dict[str, Tensor]]) -> Tensor:

@@ -57,7 +57,7 @@ class _MapAndPool(torch.autograd.Function):
         return y, by_row, by_column
 
     @staticmethod
-    def backward(ctx: Any, gy: Tensor, g_row: Tensor, g_column: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gy: Tensor, g_row: Tensor, g_column: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, *indices = ctx.saved_tensors
         flat = gy.reshape(-1, gy.shape[-1])
         g_weight = x.reshape(-1, x.shape[-1]).mT @ flat
@@ -84,7 +84,7 @@ class _FanOut(torch.autograd.Function):
         return tuple(outs)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         x, *weights = ctx.saved_tensors
         flat = x.reshape(-1, x.shape[-1])
         rows = [g.reshape(-1, g.shape[-1]) for g in gradients]
@@ -106,7 +106,7 @@ class _AddRowsAndColumns(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         by_row, by_column = ctx.given
         return g, g.sum(2) if by_row else None, g.sum(1) if by_column else None
 
@@ -119,13 +119,13 @@ def map_and_pool(
     Float[Tensor, "batch columns channels"],
 ]:
     """``x @ weight`` and the pools of x over its columns and over its rows."""
-    y, by_row, by_column = _MapAndPool.apply(*_autocast(x, weight), reduction)
+    y, by_row, by_column = _MapAndPool.apply(*_autocast(x, weight), reduction)  # type: ignore[no-untyped-call]
     return y, by_row, by_column
 
 
 def fan_out(x: Float[Tensor, "*batch channels"], *weights: Float[Tensor, "out channels"]) -> tuple[Tensor, ...]:
     """``x @ weight.T`` for several weights; the gradient to x is summed inside the matrix products."""
-    outs: tuple[Tensor, ...] = _FanOut.apply(*_autocast(x, *weights))
+    outs: tuple[Tensor, ...] = _FanOut.apply(*_autocast(x, *weights))  # type: ignore[no-untyped-call]
     return outs
 
 
@@ -142,5 +142,5 @@ def add_rows_and_columns(
 ) -> Float[Tensor, "batch rows columns channels"]:
     """``y[i, j] + row[i] + column[j]``, either of them optional; overwrites y."""
     row, column = (None if part is None else part.to(y.dtype) for part in (row, column))
-    out: Tensor = _AddRowsAndColumns.apply(y, row, column)
+    out: Tensor = _AddRowsAndColumns.apply(y, row, column)  # type: ignore[no-untyped-call]
     return out

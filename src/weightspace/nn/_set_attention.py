@@ -34,7 +34,7 @@ class SetAttention(nn.Module):
     def forward(self, x: Float[Tensor, "batch n in_channels"]) -> Float[Tensor, "batch n width"]:
         """Applies the layer; permuting the neurons permutes the result."""
         query, key, value = self.project(x).chunk(3, dim=-1)
-        split = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (query, key, value)]
-        mixed = F.scaled_dot_product_attention(*split, scale=query.shape[-1] ** -0.5)
-        out = query + mixed.transpose(1, 2).flatten(2)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (query, key, value))
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=query.shape[-1] ** -0.5)
+        out: Tensor = query + mixed.transpose(1, 2).flatten(2)
         return out + F.relu(self.update(out))

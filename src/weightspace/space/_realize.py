@@ -20,18 +20,15 @@ def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> Tensor:
     """See `WeightSpace.realize`. Values are kept as [networks, units, points], so that biases broadcast for free."""
     _check_input(space, theta, x)
     batch, channels = len(theta), theta.channels
-    if x.dim() == 2:
-        start = x.mT
-    else:
-        start = x.mT[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
+    start = x.mT if x.dim() == 2 else x.mT[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
     values = {space.groups[0].name: start}
     for group in space.groups[1:]:
         values[group.name] = group.activation.base(_entering(space, theta, group, values))
     output = values[space.groups[-1].name]
     if space.output_offset:
         output = output + space.output_offset
-    output = output.unflatten(0, (batch, channels)).movedim(1, -1).transpose(1, 2)
-    return output[..., 0] if channels == 1 else output
+    output = output.view(batch, channels, *output.shape[1:]).movedim(1, -1).transpose(1, 2)
+    return output.squeeze(-1) if channels == 1 else output
 
 
 def _entering(space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, values: dict[str, Tensor]) -> Tensor:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "NeuronGroup", "Parameter", "WeightSpace", "from_description"]
 
+_IDENTITY = Activation("identity")
+
 
 @dataclass(frozen=True)
 class NeuronGroup:
@@ -37,7 +39,7 @@ class NeuronGroup:
     name: str
     size: int
     kind: Literal["input", "hidden", "output"] = "hidden"
-    activation: Activation = Activation()
+    activation: Activation = _IDENTITY
 
     @property
     def symmetry(self) -> MonomialGroup:
