@@ -131,45 +131,40 @@ class SirenGrid:
 class _FirstLayer:
     """The first layer: sin(a + c) with a = omega u x of a pixel's column and c = omega (v y + b) of its row.
 
-    ``_waves`` holds, for each unit, sin a, cos a, -sin a for all columns, then cos c, sin c for all rows. All are sines
-    of one matrix product, with the phases 0°, 90°, 180°, 90°, 0° added.
+    ``_waves`` holds, for each unit, sin a, cos a, -sin a, x cos a, -x sin a for all columns, then cos c, sin c,
+    y cos c, y sin c for all rows: sines of one matrix product with phases of 0°, 90° or 180° added, times 1, x or y.
     """
 
     def __init__(self, buffer: Callable[..., Tensor], units: int, height: int, width: int) -> None:
-        self._waves = buffer(units, 3 * width + 2 * height)
-        like = self._waves
+        self._waves = like = buffer(units, 5 * width + 4 * height)
         x, y = (torch.linspace(-1, 1, n, dtype=like.dtype, device=like.device) for n in (width, height))
-        self._inputs = like.new_zeros(3, like.shape[-1])
-        self._inputs[0, : 3 * width] = x.repeat(3)
-        self._inputs[1, 3 * width :] = y.repeat(2)
-        self._inputs[2, 3 * width :] = 1
-        turns = [0.0] * width + [0.5] * width + [1.0] * width + [0.5] * height + [0.0] * height
-        self._phases = like.new_tensor(turns) * math.pi
-        columns, rows = like.flatten(0, 1).split([3 * width, 2 * height], dim=1)
-        self._columns = columns[:, : 2 * width].unflatten(1, (2, width))  # sin a, cos a
-        self._slopes = columns[:, None, width:]  # their derivatives cos a, -sin a
-        self._rows = rows.unflatten(1, (2, height))  # cos c, sin c
-        # the gradients of u, b, v weight a pixel by x, 1, y: rows by 1 and y, columns by x and 1
-        self._row_moments = torch.stack([torch.ones_like(y), y])[:, None]
-        self._weighted_rows = buffer(units, 2, 2, height).flatten(0, 1)
-        self._column_moments = torch.stack([x.repeat(2), x.new_ones(2 * width)], dim=1)
+        no_x, no_y, one_x, one_y = torch.zeros_like(x), torch.zeros_like(y), torch.ones_like(x), torch.ones_like(y)
+        self._inputs = torch.stack(
+            [torch.cat([x] * 5 + [no_y] * 4), torch.cat([no_x] * 5 + [y] * 4), torch.cat([no_x] * 5 + [one_y] * 4)]
+        )
+        turns = [0.0, 0.5, 1.0, 0.5, 1.0], [0.5, 0.0, 0.5, 0.0]
+        self._phases = torch.cat([one_x * (t * math.pi) for t in turns[0]] + [one_y * (t * math.pi) for t in turns[1]])
+        self._factors = torch.cat([one_x, one_x, one_x, x, x, one_y, one_y, y, y])
+        of_columns, of_rows = like.flatten(0, 1).split([5 * width, 4 * height], dim=1)
+        self._columns = of_columns[:, : 2 * width].unflatten(1, (2, width))  # sin a, cos a
+        self._slopes = of_columns[:, width:].unflatten(1, (2, 2 * width))  # their derivatives; the same times x
+        self._rows = of_rows.unflatten(1, (4, height))
 
     def sines(self, M: Tensor, out: Tensor) -> None:
         """Sines ``[batch, units, pixels]`` of the layer with rows u, v, b, times omega, in ``M [batch, 3, units]``."""
         torch.matmul(M.mT, self._inputs, out=self._waves)
-        self._waves.add_(self._phases).sin_()
+        self._waves.add_(self._phases).sin_().mul_(self._factors)
         grid = out.view(-1, self._rows.shape[-1], self._columns.shape[-1])
-        torch.bmm(self._rows.mT, self._columns, out=grid)
+        torch.bmm(self._rows[:, :2].mT, self._columns, out=grid)
 
     def gradient(self, delta: Tensor, out: Tensor) -> None:
-        """Gradients of u, v, b from those with respect to the sines: sums of delta cos(a + c) over weighted pixels."""
-        batch, units = delta.shape[:2]
-        torch.mul(self._rows[:, None], self._row_moments, out=self._weighted_rows)
-        grid = delta.view(batch * units, self._rows.shape[-1], self._columns.shape[-1])
-        over_rows = torch.bmm(self._weighted_rows.flatten(1, 2), grid).view(batch * units, 2, -1)
-        sums = (over_rows.mul_(self._slopes) @ self._column_moments).view(batch, units, 2, 2)
-        out[:, ::2] = sums[:, :, 0].mT
-        out[:, 1] = sums[:, :, 1, 1]
+        """Gradients of u, v, b from those with respect to the sines: sums of delta cos(a + c), times x, y, 1."""
+        grid = delta.view(-1, self._rows.shape[-1], self._columns.shape[-1])
+        over_rows = torch.bmm(self._rows, grid).view(-1, 2, self._slopes.shape[-1])  # of delta, of y delta
+        sums = torch.bmm(over_rows, self._slopes.mT).view(*delta.shape[:2], 2, 2)
+        out[:, 0] = sums[:, :, 0, 1]
+        out[:, 1] = sums[:, :, 1, 0]
+        out[:, 2] = sums[:, :, 0, 0]
 
 
 def _pairs(views: list[tuple[Tensor, Tensor]]) -> list[Tensor]:

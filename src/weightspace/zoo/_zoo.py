@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str], *, checksums: bool = True, skip_damaged: 
 
     Args:
         path: the folder.
-        checksums: compare every shard with its SHA-256 (1 GB takes about a second); otherwise its size alone.
+        checksums: compare every shard with its SHA-256 (1 GB takes seconds); otherwise its size alone.
         skip_damaged: leave damaged shards out, with a warning, instead of refusing the zoo.
 
     Raises:
