@@ -2,8 +2,8 @@
 
 One INR-step is one Adam step of one 2-32-32-1 SIREN on all pixels of a 28 x 28 image. Run it on an idle machine:
 
-    python benchmarks/fit_inrs.py
-    python benchmarks/fit_inrs.py --device cuda
+    python -m benchmarks.fit_inrs
+    python -m benchmarks.fit_inrs --device cuda
 """
 
 import argparse

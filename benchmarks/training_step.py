@@ -1,6 +1,6 @@
 """Training step and inference of DWS and GMN against the bare entry-wise matrix products of the same layers.
 
-Run: ``python benchmarks/training_step.py [--threads 2] [--device cpu]``. Prints milliseconds and ratios, one run.
+Run: ``python -m benchmarks.training_step [--threads 2] [--device cpu]``. Prints milliseconds and ratios, one run.
 
 The floor of a DWS layer is one product [batch * entries, C] x [C, C'] for each parameter; that of a GMN layer the
 products on its edges: one for each message function and two for the edge update (and one for its skip connection).
@@ -12,7 +12,7 @@ import argparse
 from itertools import pairwise
 
 import torch
-from _measure import inference, matrix_products, milliseconds, training_step
+from benchmarks._measure import inference, matrix_products, milliseconds, training_step
 
 import weightspace as ws
 
@@ -88,9 +88,12 @@ def main() -> None:
                 f"{best['infer']:10.1f}{best['infer'] / best['low']:9.2f}",
                 flush=True,
             )
+    weights = {layers: ws.siren(dims).num_parameters for layers, dims in DEPTHS.items()}
+    print(f"\nfrom 3 to 9 layers the input network gets {weights[9] / weights[3]:.2f} times as many weights; the step costs")
     for name, layers in times:
         if layers == 9:
-            print(f"{name:24} 9 layers / 3 layers: {times[name, 9] / times[name, 3]:.2f}")
+            ratio = times[name, 9] / times[name, 3]
+            print(f"{name:24}{ratio:6.2f} times as much, {ratio * weights[3] / weights[9]:.2f} times as much per weight")
 
 
 if __name__ == "__main__":

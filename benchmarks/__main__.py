@@ -1,0 +1,11 @@
+"""Runs every benchmark, each in a process of its own."""
+
+import subprocess
+import sys
+
+NAMES = ("training_step", "equivariant_linear", "memory", "fit_inrs")
+
+if __name__ == "__main__":
+    for name in NAMES:
+        print(f"\n== benchmarks.{name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
