@@ -27,7 +27,7 @@ lint: $(READY)  ## formatting, style, types and the order of the layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## repair formatting and what ruff can repair
 	$(BIN)/ruff check --fix

@@ -117,6 +117,13 @@ def test_incomplete_runs_are_on_the_page(tmp_path, folders):
     assert "seed 1: no run" in words
 
 
+def test_runs_that_do_not_compare_are_marked(tmp_path, folders):
+    for seed, epochs in enumerate((40, 50)):
+        folders.write_run(tmp_path / f"{seed}", folders.VARIANTS[0], seed, 0.04, epochs=epochs)
+    words = read(write_report([tmp_path], tmp_path / "report.html")).words
+    assert "These runs do not compare as they stand: they differ in train.epochs." in words
+
+
 def test_runs_without_pictures_records_or_recipe(tmp_path, folders):
     run = folders.write_run(tmp_path / "a", folders.VARIANTS[0], 0, 0.04, done=0, recipe={"name": "x"}, pictures=False)
     (run / "records.jsonl").unlink()

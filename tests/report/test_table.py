@@ -60,3 +60,13 @@ def test_recipes_make_groups(tmp_path, folders):
     folders.write_run(tmp_path / "a", folders.VARIANTS[0], 0, 0.04)
     folders.write_run(tmp_path / "b", folders.VARIANTS[0], 0, 0.04, recipe=other)
     assert [group.name for group in group_runs(find_runs([tmp_path]))] == ["another", "mnist-editing-reduced"]
+
+
+def test_runs_of_one_recipe_with_other_settings_are_told(tmp_path, folders):
+    other = {**folders.RECIPE, "zoo": {"fit": "fast-300", "networks": 5000}}
+    folders.write_run(tmp_path / "a", folders.VARIANTS[0], 0, 0.04)
+    folders.write_run(tmp_path / "b", folders.VARIANTS[1], 1, 0.03)
+    assert group_runs(find_runs([tmp_path]))[0].differing == ()
+    folders.write_run(tmp_path / "c", folders.VARIANTS[0], 2, 0.04, recipe=other)
+    folders.write_run(tmp_path / "d", folders.VARIANTS[0], 3, 0.04, epochs=50)
+    assert group_runs(find_runs([tmp_path]))[0].differing == ("train.epochs", "recipe.zoo.fit")

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -111,6 +111,15 @@ class Group:
     runs: tuple[Run, ...]
 
     @property
+    def differing(self) -> tuple[str, ...]:
+        """Settings, other than variant and seed, in which the runs are not alike: then the rows do not compare."""
+        seen: dict[str, set[str]] = {}
+        for run in self.runs:
+            for name, value in _flat(run.description):
+                seen.setdefault(name, set()).add(repr(value))
+        return tuple(name for name, values in seen.items() if len(values) > 1)
+
+    @property
     def factor(self) -> float:
         """From the stored metric to the unit of the table."""
         return UNITS.get(self.metric, (1.0, ""))[0]
@@ -119,6 +128,21 @@ class Group:
     def unit(self) -> str:
         """The unit of the table."""
         return UNITS.get(self.metric, (1.0, self.metric))[1]
+
+
+_OWN = {"sha256", "model", "recipe.variant", "recipe.seed", "train.seed"}
+"""Settings that are meant to differ from run to run."""
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of nested mappings by their dotted names."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            dotted = f"{name}.{key}" if name else str(key)
+            if dotted not in _OWN:
+                yield from _flat(entry, dotted)
+    else:
+        yield name, value
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
