@@ -1,4 +1,10 @@
-"""Weight-space learning: networks that take the weights of other networks as input."""
+"""Weight-space learning: networks that take the weights of other networks as input.
+
+The packages `engine`, `report`, `tasks`, `testing` and `zoo` are imported when they are first used: ``ws.zoo.load``.
+"""
+
+from importlib import import_module
+from types import ModuleType
 
 from . import group, models, nn, space
 from ._errors import (
@@ -38,3 +44,15 @@ __all__ = [
     "siren",
     "space",
 ]
+
+_LAZY = ("engine", "report", "tasks", "testing", "zoo")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted((*__all__, *_LAZY, "__version__"))
