@@ -41,6 +41,14 @@ def test_loss_is_the_error_against_the_edited_true_image(digits, k):
     assert task.evaluate(Constant(k), "test", batch_size=3)["mse"] == pytest.approx(float(whole), rel=1e-5)
 
 
+def test_references_are_the_errors_of_ignorant_editors(digits):
+    task = InrEditing(digits)
+    found = task.references()
+    assert found["doing nothing"] == pytest.approx(task.evaluate(Constant(1), "test", 8)["mse"], rel=1e-5)
+    train, test = (dilate(digits.images[digits.splits[split]] / 255) for split in ("train", "test"))
+    assert found["mean training target"] == pytest.approx(float((train.mean(0) - test).square().mean()), rel=1e-5)
+
+
 def test_any_function_of_images_is_an_edit(digits):
     task = InrEditing(digits, lambda images: 1 - images)
     shown = task.samples(Constant(2))

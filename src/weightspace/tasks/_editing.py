@@ -91,6 +91,16 @@ class InrEditing:
         """The mean squared error over a split."""
         return {"mse": mean_loss(model, self, split, batch_size)}
 
+    def references(self) -> dict[str, float]:
+        """The test error of editors that know nothing: the input as it is, and the mean edited training image."""
+        theta, target = self.theta["test"], self.targets["test"]
+        nothing = torch.cat([self.space.realize(theta[i : i + 100], self.points) for i in range(0, len(theta), 100)])
+        mean = self.targets["train"].mean(0)
+        return {
+            "doing nothing": float((nothing - target).square().mean()),
+            "mean training target": float((mean - target).square().mean()),
+        }
+
     def samples(self, model: nn.Module) -> Mapping[str, Tensor]:
         """Renderings of the first test INRs: "before", "target" [n, h, w, ...] and "edited" [n, h, w, ..., k]."""
         theta = self.theta["test"][: self.shown]

@@ -69,13 +69,14 @@ def run_recipe(
     """
     chosen = [recipe.variant(name) for name in variants] if variants else list(recipe.variants)
     task = InrEditing(zoo, recipe.task.edit)
+    references = {name: 100 * mse for name, mse in task.references().items()} | recipe.references
     folders = []
     for seed in seeds or recipe.seeds:
         for variant in chosen:
             folder = Path(out) / recipe.name / variant.name / f"seed{seed}"
             model = build_variant(variant, zoo.space, seed, task.theta["train"].to("cpu"))
             config = dataclasses.replace(recipe.train, seed=seed)
-            described = _describe(recipe, variant, seed, zoo)
+            described = _describe(recipe, variant, seed, zoo) | {"references": references}
             if progress:
                 print(f"{recipe.name} / {variant.name} / seed {seed}", flush=True)
             train(model, task, config, folder, recipe=described, resume=resume, progress=progress)
