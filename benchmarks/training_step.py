@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import torch
 from benchmarks._measure import inference, matrix_products, milliseconds, training_step
+from weightspace.engine import keep_freed_memory
 
 import weightspace as ws
 
@@ -63,9 +64,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--batch", type=int, default=64, help="networks in a batch")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--keep-memory", action="store_true", help="as the command line trains: keep freed memory")
     parser.add_argument("--repeats", type=int, default=15, help="timed rounds")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.keep_memory:
+        print("freed memory kept:", keep_freed_memory())
     times: dict[tuple[str, int], float] = {}
     print(f"{'network':24}{'input':>10}{'train ms':>10}{'x floor':>9}{'infer ms':>10}{'x floor':>9}")
     for layers, dims in DEPTHS.items():
@@ -89,11 +93,15 @@ def main() -> None:
                 flush=True,
             )
     weights = {layers: ws.siren(dims).num_parameters for layers, dims in DEPTHS.items()}
-    print(f"\nfrom 3 to 9 layers the input network gets {weights[9] / weights[3]:.2f} times as many weights; the step costs")
+    print(
+        f"\nfrom 3 to 9 layers the input network gets {weights[9] / weights[3]:.2f} times as many weights; the step costs"
+    )
     for name, layers in times:
         if layers == 9:
             ratio = times[name, 9] / times[name, 3]
-            print(f"{name:24}{ratio:6.2f} times as much, {ratio * weights[3] / weights[9]:.2f} times as much per weight")
+            print(
+                f"{name:24}{ratio:6.2f} times as much, {ratio * weights[3] / weights[9]:.2f} times as much per weight"
+            )
 
 
 if __name__ == "__main__":

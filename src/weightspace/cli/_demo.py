@@ -5,6 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 from .. import report, tasks, zoo
+from ..engine import keep_freed_memory
 from ._command import console, continues
 from ._fit import read_images
 
@@ -28,6 +29,7 @@ class Demo:
     def run(self) -> None:
         """Fit, train, report."""
         start = perf_counter()
+        keep_freed_memory()
         recipe = tasks.load_recipe(self.recipe)
         images, labels = read_images(recipe.zoo.images, count=recipe.zoo.count)
         console.print(f"1/3 fitting {len(images)} INRs to {recipe.zoo.images}", style="bold", markup=False)

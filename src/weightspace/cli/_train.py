@@ -8,6 +8,7 @@ import tyro
 from rich.table import Table
 
 from .. import tasks, zoo
+from ..engine import keep_freed_memory
 from ._command import console, continues
 
 __all__ = ["Evaluate", "Train"]
@@ -32,6 +33,7 @@ class Train:
 
     def run(self) -> None:
         """Train one run after the other."""
+        keep_freed_memory()
         recipe = tasks.load_recipe(self.recipe)
         folders = tasks.run_recipe(
             recipe, zoo.load(self.zoo), self.out, variants=self.variants, seeds=self.seeds, resume=self.resume

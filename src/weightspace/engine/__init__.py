@@ -3,9 +3,20 @@
 A `Task` says what a model should do on which data; a `TrainConfig` holds the settings of one run; `train` does it.
 """
 
+from ._allocator import keep_freed_memory
 from ._config import TrainConfig
 from ._run_folder import Result, read_records
 from ._task import Split, Task, evaluating, mean_loss
 from ._train import train
 
-__all__ = ["Result", "Split", "Task", "TrainConfig", "evaluating", "mean_loss", "read_records", "train"]
+__all__ = [
+    "Result",
+    "Split",
+    "Task",
+    "TrainConfig",
+    "evaluating",
+    "keep_freed_memory",
+    "mean_loss",
+    "read_records",
+    "train",
+]
