@@ -130,8 +130,8 @@ class Group:
         return UNITS.get(self.metric, (1.0, self.metric))[1]
 
 
-_OWN = {"sha256", "model", "recipe.variant", "recipe.seed", "train.seed"}
-"""Settings that are meant to differ from run to run."""
+_OWN = {"sha256", "model", "recipe.variant", "recipe.seed", "recipe.references", "train.seed"}
+"""What may differ from run to run: settings that are meant to, and what is measured."""
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
