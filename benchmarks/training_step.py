@@ -12,10 +12,10 @@ import argparse
 from itertools import pairwise
 
 import torch
-from benchmarks._measure import inference, matrix_products, milliseconds, training_step
-from weightspace.engine import keep_freed_memory
 
 import weightspace as ws
+from benchmarks._measure import inference, matrix_products, milliseconds, training_step
+from weightspace.engine import keep_freed_memory
 
 DEPTHS = {3: [2, 32, 32, 1], 9: [2, 32, 32, 32, 32, 32, 32, 32, 32, 1]}
 
