@@ -93,9 +93,7 @@ def main() -> None:
                 flush=True,
             )
     weights = {layers: ws.siren(dims).num_parameters for layers, dims in DEPTHS.items()}
-    print(
-        f"\nfrom 3 to 9 layers the input network gets {weights[9] / weights[3]:.2f} times as many weights; the step costs"
-    )
+    print(f"\nfrom 3 to 9 layers the input network gets {weights[9] / weights[3]:.2f} times the weights; a step costs")
     for name, layers in times:
         if layers == 9:
             ratio = times[name, 9] / times[name, 3]

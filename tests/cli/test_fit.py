@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 
 from weightspace import zoo
@@ -15,6 +17,18 @@ def test_fit_inrs_makes_a_zoo(idx_folder, tmp_path, capsys):
     assert fitted.manifest["recipe"]["name"] == "fast-300"
     assert fitted.manifest["seed"] == 3
     assert zoo.round_trip(fitted).min() > 15
+
+
+def test_official_test_images_stay_the_test_split(idx_folder, tmp_path):
+    folder = tmp_path / "idx"
+    for file in list(shutil.copytree(idx_folder, folder).iterdir()):
+        shutil.copy(file, folder / file.name.replace("train", "t10k"))
+    recipe = ["--recipe", "fast-300", "--split", "all"]
+    assert main(["fit-inrs", str(folder), "--out", str(tmp_path / "zoo"), *recipe]) == 0
+    splits = zoo.load(tmp_path / "zoo").splits
+    assert {name: len(index) for name, index in splits.items()} == {"train": 55, "validation": 5, "test": 60}
+    assert splits["test"].tolist() == list(range(60, 120))
+    assert main(["fit-inrs", "mnist5k", "--out", str(tmp_path / "other"), "--split", "all"]) == 2
 
 
 def test_what_cannot_be_fitted_is_refused(idx_folder, tmp_path, capsys):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from .. import report, tasks, zoo
+from .. import report, tasks
 from ..engine import keep_freed_memory
 from ._command import console, continues
-from ._fit import read_images
+from ._fit import fit
 
 __all__ = ["Demo"]
 
@@ -31,16 +31,9 @@ class Demo:
         start = perf_counter()
         keep_freed_memory()
         recipe = tasks.load_recipe(self.recipe)
-        images, labels = read_images(recipe.zoo.images, count=recipe.zoo.count)
-        console.print(f"1/3 fitting {len(images)} INRs to {recipe.zoo.images}", style="bold", markup=False)
-        fitted = zoo.fit_inrs(
-            images,
-            self.zoo,
-            labels=labels,
-            recipe=recipe.zoo.recipe,
-            seed=recipe.zoo.seed,
-            image_set=recipe.zoo.images,
-        )
+        made = recipe.zoo
+        console.print(f"1/3 fitting INRs to {made.images}", style="bold", markup=False)
+        fitted = fit(made.images, self.zoo, made.recipe, made.split, made.count, made.seed)
         console.print(f"2/3 training the editors of recipe {recipe.name}", style="bold", markup=False)
         folders = tasks.run_recipe(recipe, fitted, self.out)
         console.print("3/3 writing the report", style="bold")

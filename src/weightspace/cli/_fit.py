@@ -11,7 +11,7 @@ from .. import zoo
 from .._errors import ZooError
 from ._command import console, continues
 
-__all__ = ["FitInrs", "read_images"]
+__all__ = ["FitInrs", "fit"]
 
 _Images = tuple[np.ndarray, np.ndarray]
 
@@ -33,17 +33,17 @@ class FitInrs:
     distribution)."""
     count: int | None = None
     """Number of images, from the first one on; all of them by default."""
-    split: Literal["train", "test"] = "train"
-    """Which of the IDX files to read."""
+    split: Literal["train", "test", "all"] = "train"
+    """Which of the IDX files to read. With train or test, the zoo's splits are drawn at random, 80/10/10 %; with all,
+    the test images are its test split and one in twelve training images its validation split, as published."""
     seed: int = 0
     """Seed of the initial weights and of the zoo's splits."""
+    device: str = "cpu"
+    """Where to fit: cpu or cuda."""
 
     def run(self) -> None:
         """Read the images and fit."""
-        images, labels = read_images(self.images, self.split, self.count)
-        fitted = zoo.fit_inrs(
-            images, self.out, labels=labels, recipe=self.recipe, seed=self.seed, image_set=self.images
-        )
+        fitted = fit(self.images, self.out, self.recipe, self.split, self.count, self.seed, self.device)
         console.print(f"{len(fitted)} INRs in {self.out}", markup=False)
 
     def saved(self) -> str:
@@ -51,18 +51,49 @@ class FitInrs:
         return continues(self.out, "INRs")
 
 
-def read_images(name: str, split: Literal["train", "test"] = "train", count: int | None = None) -> _Images:
-    """The first ``count`` images of a set, and their labels.
+def fit(
+    name: str,
+    out: Path,
+    recipe: str,
+    split: str = "train",
+    count: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> zoo.Zoo:
+    """Fits INRs to the first ``count`` images of a set.
 
     Raises:
-        ZooError: if the set is not there or has fewer images.
+        ZooError: if the set is not there, has fewer images, or has no such split.
     """
-    if name == "mnist5k":
-        images, labels = zoo.mnist5k()
-    elif name == "fashion-mnist":
-        images, labels = zoo.fashion_mnist(split)
+    if split == "all":
+        parts = [_read(name, part) for part in ("train", "test")]
+        images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        training, names = len(parts[0][0]), np.full(len(images), "test", dtype="<U10")
+        names[:training] = "train"
+        names[np.random.default_rng(seed).choice(training, training // 12, replace=False)] = "validation"
     else:
-        images, labels = zoo.idx(name, split)
-    if count is not None and not 0 < count <= len(images):
-        raise ZooError(f"{name} has {len(images)} images, {count} were asked for")
-    return images[:count], labels[:count]
+        (images, labels), names = _read(name, split), None
+    if count is not None and (split == "all" or not 0 < count <= len(images)):
+        what = "and --split all takes all of them" if split == "all" else f"{count} were asked for"
+        raise ZooError(f"{name} has {len(images)} images, {what}")
+    return zoo.fit_inrs(
+        images[:count],
+        out,
+        labels=labels[:count],
+        recipe=recipe,
+        seed=seed,
+        splits=names,
+        image_set=name,
+        device=device,
+    )
+
+
+def _read(name: str, split: str) -> _Images:
+    if name == "mnist5k":
+        if split != "train":
+            raise ZooError("mnist5k has training images only; use --split train")
+        return zoo.mnist5k()
+    if split not in ("train", "test"):
+        raise ZooError(f"split: expected 'train', 'test' or 'all', found {split!r}")
+    part: Literal["train", "test"] = "train" if split == "train" else "test"
+    return zoo.fashion_mnist(part) if name == "fashion-mnist" else zoo.idx(name, part)

@@ -24,12 +24,14 @@ class ZooSettings:
 
     Attributes:
         images: "mnist5k", "fashion-mnist", or a folder of IDX files.
+        split: "train", "test" or "all", of IDX files; "all" keeps the official test images for testing.
         count: number of images, from the first one on; None for all.
         recipe: how INRs are fitted, by name.
         seed: of initial weights and splits.
     """
 
     images: str = "mnist5k"
+    split: str = "train"
     count: int | None = None
     recipe: str = "mnist-inrs"
     seed: int = 0
