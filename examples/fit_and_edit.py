@@ -29,7 +29,7 @@ def main() -> None:
         return (shown.flatten(1) - target).square().mean()
 
     nothing = error(zoo.weights).item()
-    for step in range(61):
+    for step in range(41):
         loss = error(editor(zoo.weights))
         optimizer.zero_grad()
         loss.backward()
