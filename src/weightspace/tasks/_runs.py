@@ -69,7 +69,8 @@ def run_recipe(
     """
     chosen = [recipe.variant(name) for name in variants] if variants else list(recipe.variants)
     task = InrEditing(zoo, recipe.task.edit)
-    references = {name: 100 * mse for name, mse in task.references().items()} | recipe.references
+    # rounded: a resumed run is compared with its description, whatever the number of threads that summed it
+    references = {name: round(100 * mse, 3) for name, mse in task.references().items()} | recipe.references
     folders = []
     for seed in seeds or recipe.seeds:
         for variant in chosen:
