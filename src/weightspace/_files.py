@@ -37,7 +37,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part")
     try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask has it; some libraries write files that only the owner can read
         yield temporary
+        temporary.chmod(mode)
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)

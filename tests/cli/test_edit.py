@@ -77,6 +77,9 @@ def test_what_cannot_be_edited_is_refused(editor, fitted, tmp_path, capsys):
     assert "give --zoo or --image" in capsys.readouterr().err
     assert main(["edit", str(editor), "--zoo", str(fitted), "--image", "x.png", *out]) == 2
     assert "give --zoo or --image" in capsys.readouterr().err
+    for option in ("--count", "--size"):
+        assert main(["edit", str(editor), "--zoo", str(fitted), option, "0", *out]) == 2
+        assert "--size and --count: expected at least 1" in capsys.readouterr().err
     (tmp_path / "text.png").write_text("no picture")
     assert main(["edit", str(editor), "--image", str(tmp_path / "text.png"), *out]) == 2
     assert "cannot be read as a picture" in capsys.readouterr().err
@@ -89,4 +92,13 @@ def test_ctrl_c_while_editing(editor, fitted, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(_edit, "_write_networks", interrupted)
     assert main(["edit", str(editor), "--zoo", str(fitted), "--out", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err.endswith("out is not complete; delete it and run the command again.\n")
+    assert capsys.readouterr().err.endswith("out is not complete; run the command again.\n")
+
+
+def test_batches_do_not_change_the_edits(editor, fitted, tmp_path, monkeypatch):
+    for folder, batch in (("whole", 64), ("parts", 3)):
+        monkeypatch.setattr(_edit, "_BATCH", batch)
+        assert main(["edit", str(editor), "--zoo", str(fitted), "--out", str(tmp_path / folder)]) == 0
+    whole, parts = (zoo.load(tmp_path / folder / "networks") for folder in ("whole", "parts"))
+    torch.testing.assert_close(parts.weights["2.weight"], whole.weights["2.weight"])
+    assert len(list((tmp_path / "parts").glob("*-edited.png"))) == 4

@@ -288,3 +288,9 @@ def test_import_is_light():
     code = "import sys, weightspace.engine; print({'accelerate', 'pandas', 'scipy'} & sys.modules.keys())"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "set()"
+
+
+def test_mean_loss_refuses_a_batch_size_below_one():
+    for batch_size in (0, -1):
+        with pytest.raises(EngineError, match=f"batch_size: expected at least 1, found {batch_size}"):
+            mean_loss(linear(), Regression(), "test", batch_size)

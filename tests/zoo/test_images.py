@@ -86,15 +86,38 @@ def test_idx_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_picture(tmp_path: Path) -> None:
     from PIL import Image
 
+    half = np.zeros((40, 60), np.uint8)
+    half[:, 30:] = 200
+    Image.fromarray(half).convert("RGB").save(tmp_path / "half.png")
+    found = picture(tmp_path / "half.png", (10, 20))
+    assert found.shape == (1, 10, 20)
+    assert found.dtype == np.uint8
+    assert (found[..., :7] == 0).all()
+    assert (found[..., 13:] == 200).all()
     Image.new("RGB", (60, 40), (255, 255, 255)).save(tmp_path / "white.png")
-    white = picture(tmp_path / "white.png", (10, 20))
-    assert white.shape == (1, 10, 20)
-    assert white.dtype == np.uint8
-    assert (white == 255).all()
+    with pytest.raises(ZooError, match=r"white\.png shows a single shade, 255 of 255"):
+        picture(tmp_path / "white.png")
     (tmp_path / "text.png").write_text("no picture")
     for name in ("text.png", "missing.png"):
         with pytest.raises(ZooError, match=f"{name} cannot be read as a picture"):
             picture(tmp_path / name)
+
+
+def test_pictures_of_all_kinds(tmp_path: Path) -> None:
+    from PIL import Image
+
+    grey = np.full((4, 6), 255, np.uint8)
+    grey[0] = [0, 10, 20, 30, 40, 50]
+    clear = np.zeros((4, 6, 4), np.uint8)  # black ink, else transparent
+    clear[..., 3] = 255 - grey
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.fromarray(grey.astype(np.float32) / 255).save(tmp_path / "float.tiff")
+    Image.fromarray(grey[::-1, ::-1].copy()).save(tmp_path / "turned.png", exif=turned)
+    for name in ("clear.png", "deep.png", "float.tiff", "turned.png"):
+        assert np.array_equal(picture(tmp_path / name, (4, 6))[0], grey), name
 
 
 class Evil:

@@ -185,6 +185,16 @@ def test_atomic_write_keeps_the_old_file(tmp_path: Path, error: Exception) -> No
     assert file.read_text() == "new"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a umask")
+def test_files_may_be_read_by_others(theta: Any, tmp_path: Path) -> None:
+    usual = os.umask(0o027)
+    try:
+        zoo = write_zoo(tmp_path / "zoo", theta)
+    finally:
+        os.umask(usual)
+    assert {entry.stat().st_mode & 0o777 for entry in zoo.path.iterdir()} == {0o640}
+
+
 def test_round_trip_finds_weights_of_other_images(tmp_path: Path) -> None:
     images = torch.randint(0, 256, (4, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     zoo = fit_inrs(images, tmp_path / "zoo", recipe="fast-300", space=SPACE, progress=False)

@@ -82,8 +82,10 @@ def mean_loss(model: nn.Module, task: Task, split: Split, batch_size: int) -> fl
         batch_size: examples a forward pass.
 
     Raises:
-        EngineError: if the split is empty.
+        EngineError: if the split is empty, or the batch size below 1.
     """
+    if batch_size < 1:
+        raise EngineError(f"batch_size: expected at least 1, found {batch_size}")
     size = task.size(split)
     if size == 0:
         raise EngineError(f"task {task.name!r} has no examples in its {split} split")

@@ -7,7 +7,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from .._errors import ZooError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["as_images", "fashion_mnist", "idx", "mnist5k", "picture"]
 
@@ -84,19 +87,26 @@ def fashion_mnist(split: Literal["train", "test"] = "train") -> ImageSet:
 
 
 def picture(path: str | os.PathLike[str], size: int | tuple[int, int] = 28) -> "UInt8[np.ndarray, '1 height width']":
-    """A picture of the user as an image set of one: grey, scaled to ``size`` (or to height and width).
+    """A picture of the user as an image set of one: upright, grey, scaled to ``size`` (or to height and width).
+
+    Transparent parts become white. Grey values of 16 bits are divided by 257; those of 32 bits, whose white is not
+    known, are stretched from the darkest to the brightest.
 
     Raises:
-        ZooError: if the file is missing or no picture.
+        ZooError: if the file is missing or no picture, or shows a single shade.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     height, width = (size, size) if isinstance(size, int) else size
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("L").resize((width, height), Image.Resampling.LANCZOS))[None].copy()
+            grey = _grey(ImageOps.exif_transpose(image))
     except (OSError, Image.DecompressionBombError) as error:
         raise ZooError(f"{path} cannot be read as a picture: {error}") from error
+    pixels = np.asarray(grey.resize((width, height), Image.Resampling.LANCZOS))[None].copy()
+    if pixels.min() == pixels.max():
+        raise ZooError(f"{path} shows a single shade, {pixels.min()} of 255 (transparent parts count as white)")
+    return pixels
 
 
 def as_images(images: Any) -> "UInt8[Tensor, 'images height width *channels']":
@@ -116,6 +126,23 @@ def as_images(images: Any) -> "UInt8[Tensor, 'images height width *channels']":
         raise ZooError(f"images: expected shape (N, H, W) or (N, H, W, C), found {tuple(images.shape)}")
     contiguous: Tensor = images.contiguous()
     return contiguous
+
+
+def _grey(image: "Image") -> "Image":
+    """A picture of any mode as one of 8 bits."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.mode in ("I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = values.min(), values.max()
+        if not low < high:  # a single shade, or not a number
+            return Image.new("L", image.size)
+        return Image.fromarray(((values - low) / (high - low) * 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("L")
 
 
 def _find(folder: Path, prefix: str, what: str, kind: str) -> Path:
