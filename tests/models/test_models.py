@@ -181,13 +181,66 @@ def test_gmn_makes_no_denormals():
         (lambda s: ws.build("dws", s, widht=3), "dws has no option widht; it has in_channels"),
         (lambda s: ws.build("gmn", s, out_features=3), "out_features does not go with task='equivariant'"),
         (lambda s: ws.build("gmn", s, hidden=0), "hidden: expected a positive integer, found 0"),
-        (lambda s: ws.build("dws", s)(ws.mlp([2, 4, 1]).sample(2)), "found those of 2-4-1"),
+        (
+            lambda s: ws.build("dws", s, reduction="median"),
+            "reduction: expected one of .*'median'",
+        ),
+        (lambda s: ws.build("dws", s, neuron_map="foo"), "neuron_map: expected one of .* found 'foo'"),
+        (lambda s: ws.build("dws", s, dropout=1.5), "dropout: expected a number from 0 .* found 1.5"),
+        (lambda s: ws.build("dws", s, heads=2.5), "heads: expected a positive integer, found 2.5"),
+        (lambda s: ws.build("dws", s, batch_norm="no"), "batch_norm: expected True or False, found 'no'"),
+        (lambda s: ws.build("dws", s, init_scale=float("nan")), "init_scale: expected a finite number, found nan"),
+        (lambda s: ws.build("dws", s, depth=None), "depth: expected a positive integer, found None"),
+        (lambda s: ws.build("dws", s, in_channels=3)(s.sample(2)), "with 3 channels, found 1"),
+        (
+            lambda s: ws.build("dws", s)(s.sample(2).to(torch.float64)),
+            "weight features are torch.float64",
+        ),
+        (
+            lambda s: ws.build("gmn", s).standardize.fit(s.sample(3) * float("nan")),
+            "non-finite .* 0.weight",
+        ),
+        (lambda s: ws.build("dws", s)(ws.mlp([2, 4, 1]).sample(2)), "widths: expected 2-8-8-1, found 2-4-1"),
         (lambda s: ws.build("gmn", s, in_channels=2)(s.sample(2)), "with 2 channels, found 1"),
     ],
 )
 def test_bad_input(call, message):
     with pytest.raises(ws.ModelError, match=message):
         call(SPACES[0])
+
+
+def test_statistics_per_entry_are_not_called_equivariant():
+    space = SPACES[0]
+    net = ws.build("dws", space, standardize="entry", **SMALL)
+    assert {factor.name for factor in net.symmetry.factors} == {"trivial"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_training_batch_of_one(name):
+    space = SPACES[0]
+    for net in nets(name, space):
+        assert output_of(net.train(), space.sample(1)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_several_vectors_and_taps_on_one_group(name):
+    """A convolution with two vectors on its output channels: every parameter gets all its channels."""
+    from weightspace.space import Axis, NeuronGroup, Parameter, WeightSpace
+
+    groups = (NeuronGroup("input", 2, "input"), NeuronGroup("a", 3), NeuronGroup("output", 1, "output"))
+    out = {g.name: Axis(g.size, g.name, "out") for g in groups}
+    into = {g.name: Axis(g.size, g.name, "in") for g in groups}
+    parameters = (
+        Parameter("conv", (out["a"], into["input"], Axis(3), Axis(2))),
+        Parameter("gain", (out["a"],)),
+        Parameter("shift", (out["a"],)),
+        Parameter("head", (out["output"], into["a"])),
+    )
+    space = WeightSpace(groups, parameters)
+    net = ws.build(name, space, out_channels=2, **SMALL)
+    theta = space.features({p.name: torch.randn(2, *p.shape, 1) for p in parameters})
+    assert [t.shape for t in net(theta).values()] == [(2, *p.shape, 2) for p in parameters]
+    assert_equivariant(net, space)
 
 
 @pytest.mark.slow

@@ -65,5 +65,5 @@ def test_there_is_one_learned_scale_for_each_parameter():
 
 def test_another_space_is_refused():
     space = ws.mlp([2, 3, 1])
-    with pytest.raises(ws.ModelError, match="networks 2-4-1, not of 2-3-1"):
+    with pytest.raises(ws.ModelError, match="widths: expected 2-3-1, found 2-4-1"):
         ws.merge_ensemble(space, ws.mlp([2, 4, 1]).sample(1))

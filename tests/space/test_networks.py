@@ -102,9 +102,17 @@ def test_features_are_an_immutable_mapping_and_a_pytree():
     assert theta.to(torch.float64).dtype == torch.float64
     with pytest.raises(AttributeError):
         theta.tensors = ()
+    with pytest.raises(IndexError, match="network 5 of a batch of 5"):
+        theta[5]
+    assert len(theta[[4, 0]]) == 2
+    assert len(theta[theta["2.bias"].flatten() > -10]) == 5
+    assert theta.get("0.bias") is theta["0.bias"]
+    assert theta.get("none") is None
     leaves, spec = pytree.tree_flatten(theta)
     assert len(leaves) == 4
     assert torch.equal(pytree.tree_unflatten(leaves, spec).flatten(), theta.flatten())
+    assert [str(path[0]) for path, _ in pytree.tree_leaves_with_path(theta)] == [f"[{name!r}]" for name in theta]
+    assert pytree.treespec_loads(pytree.treespec_dumps(spec)) == spec
     doubled = pytree.tree_map(lambda t: 2 * t, theta)
     assert torch.equal(doubled.flatten(), (theta + theta).flatten())
     assert torch.equal((2 * theta - theta).flatten(), theta.flatten())
@@ -115,6 +123,17 @@ def test_features_pass_through_vmap():
     theta, x = space.sample(4), torch.randn(6, 2)
     one_by_one = torch.func.vmap(lambda t: space.realize(t.map(lambda a: a[None]), x)[0])(theta)
     torch.testing.assert_close(one_by_one, space.realize(theta, x))
+
+
+def test_spaces_that_differ_in_their_initialisation_alone_are_equal():
+    assert ws.siren([2, 8, 1]) == ws.space.WeightSpace(
+        ws.siren([2, 8, 1]).groups, ws.mlp([2, 8, 1], activation="sine").parameters, 0.5
+    )
+    wide, _ = ws.merge_ensemble(
+        ws.siren([2, 8, 8, 1]), ws.siren([2, 8, 8, 1]).sample(1).map(lambda t: t.expand(*t.shape[:-1], 3))
+    )
+    assert wide == ws.siren([2, 24, 24, 1])
+    assert wide.difference(ws.siren([2, 24, 24, 1], omega=20.0)).startswith("activations: expected")
 
 
 @given(feed_forward_spaces())
@@ -133,7 +152,10 @@ def state(space, **changes):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: s.stack([state(s), {"0.weight": torch.zeros(3, 2)}]), r"network 1 .*missing \['0.bias', '2.weight'"),
+        (
+            lambda s: s.stack([state(s), {"0.weight": torch.zeros(3, 2)}]),
+            r"network 1: .*missing \['0.bias', '2.weight'",
+        ),
         (lambda s: s.stack([state(s, other=torch.zeros(1))]), r"unexpected \['other'\]"),
         (
             lambda s: s.stack([state(s, **{"0.bias": torch.zeros(4)})]),
@@ -162,9 +184,24 @@ def state(space, **changes):
         ),
         (lambda s: s.realize(s.sample(2), torch.zeros(3, 5, 2)), r"found \(3, 5, 2\)"),
         (lambda s: s.realize(s.sample(2), torch.zeros(5, 2, dtype=torch.float64)), "x is torch.float64"),
-        (lambda s: s.realize(ws.mlp([2, 4, 1]).sample(2), torch.zeros(5, 2)), "networks 2-4-1, not of 2-3-1"),
+        (lambda s: s.realize(ws.mlp([2, 4, 1]).sample(2), torch.zeros(5, 2)), "widths: expected 2-3-1, found 2-4-1"),
         (lambda s: s.sample(2)["1.weight"], "no parameter '1.weight'; this space has 0.weight"),
         (lambda s: s.to_module(s.sample(2)), "found a batch of 2"),
+        (
+            lambda s: s.sample(2) + ws.mlp([2, 3, 1], activation="tanh").sample(2),
+            "expected .*relu.* found .*tanh",
+        ),
+        (lambda s: s.sample(2)[None], "selected by an int, a slice"),
+        (lambda s: s.sample(2)[torch.zeros(2, 2)], "selected by an int, a slice"),
+        (lambda s: s.sample(2) * torch.ones(4), "expected a number to multiply with"),
+        (lambda s: s.stack([state(s), [1]]), "stack takes modules and state dicts, found list"),
+        (
+            lambda s: s.stack([state(s), {n: t.double() for n, t in state(s).items()}]),
+            "is torch.float64, in network 0 it is torch.float32",
+        ),
+        (lambda s: ws.mlp([2, "a", 1]), "at least two positive integers"),
+        (lambda s: ws.mlp(5), "at least two positive integers"),
+        (lambda s: ws.siren([2, 3, 1], omega=0), "omega: expected a positive number, found 0"),
         (lambda s: ws.mlp([2]), "at least two positive integers"),
         (lambda s: ws.mlp([2, 0, 1]), "at least two positive integers"),
         (lambda s: ws.siren([2, 0, 1]), "at least two positive integers"),

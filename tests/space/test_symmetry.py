@@ -90,7 +90,7 @@ def test_unknown_group():
 def test_an_element_that_does_not_fit_is_refused():
     space, other = ws.mlp([2, 3, 1]), ws.mlp([2, 4, 1])
     group = space.symmetry()
-    with pytest.raises(ws.SymmetryError, match="acts on networks 2-3-1, the features are of 2-4-1"):
+    with pytest.raises(ws.SymmetryError, match="another weight space: widths: expected 2-3-1, found 2-4-1"):
         group.act(group.sample(2), other.sample(2))
     with pytest.raises(ws.SymmetryError, match=r"'hidden1' has shape \(3, 3\); expected \(2 or 1, 3\)"):
         group.act(group.sample(3), space.sample(2))

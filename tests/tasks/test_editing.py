@@ -63,14 +63,14 @@ def test_what_cannot_be_edited_is_refused(digits, tmp_path):
     bare = zoo.write_zoo(tmp_path / "bare", digits.weights[:10])
     with pytest.raises(ws.ZooError, match="this zoo has none"):
         InrEditing(bare)
-    no_test = zoo.write_zoo(
-        tmp_path / "split",
-        digits.weights[:10],
-        images=digits.images[:10].numpy(),
-        splits=np.array(["train"] * 5 + ["validation"] * 5),
-    )
-    with pytest.raises(ws.ZooError, match="the test split is empty"):
-        InrEditing(no_test)
+
+
+def test_a_zoo_for_testing_alone_can_be_measured_but_not_trained_on(digits, tmp_path):
+    images = digits.images[:10].numpy()
+    only = zoo.write_zoo(tmp_path / "only", digits.weights[:10], images=images, splits=np.array(["test"] * 10))
+    assert InrEditing(only).evaluate(Constant(1), "test", 4)["mse"] > 0
+    with pytest.raises(ws.ZooError, match="the train split is empty"):
+        tasks.run_recipe(tasks.load_recipe("demo"), only, tmp_path / "out", progress=False)
 
 
 @pytest.mark.parametrize("name", tasks.recipe_names())

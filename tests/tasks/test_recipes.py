@@ -45,7 +45,10 @@ def test_a_recipe_is_read_as_it_stands(tmp_path):
         (("epochs = 2", "epoch = 2"), r"extra fields found \(epoch\) @ recipe.train"),
         (("epochs = 2", "epochs = 2.5"), "expected int @ recipe.train.epochs"),
         (("epochs = 2", 'epochs = "2"'), "expected int @ recipe.train.epochs"),
-        (("epochs = 2", "epochs = 0"), "recipe.train"),
+        (("epochs = 2", "epochs = 0"), "epochs=0: expected at least 1"),
+        (("k = 2", "k = 0"), "'dws-k2': k: expected a positive number of networks, found 0"),
+        (("seeds = [3]", "seeds = []"), "needs at least one variant and one seed"),
+        (('name = "tiny"', 'name = "../tiny"'), "recipe name '../tiny': expected letters"),
         (('title = "a tiny table"', ""), "required field missing @ recipe.title"),
         (("k = 2", "k = 2\ncolour = 1"), r"extra fields found \(colour\) @ recipe.variants\[0\]"),
         (("[train]", "[train"), "is not TOML"),
@@ -103,10 +106,23 @@ def test_a_finished_run_is_kept_and_seeds_differ(run, digits):
     assert any(not torch.equal(a, b) for a, b, _ in pairs)
 
 
+def test_a_later_variant_that_cannot_be_built_is_refused_before_any_training(digits, tmp_path):
+    text = (
+        GOOD
+        + """[[variants]]
+name = "typo"
+architecture = "gmm"
+"""
+    )
+    with pytest.raises(ws.ModelError, match="unknown architecture 'gmm'"):
+        tasks.run_recipe(tasks.load_recipe(write(tmp_path, text)), digits, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_no_run_is_refused(run, digits, tmp_path):
     with pytest.raises(ws.RecipeError, match="is not the folder of a run"):
         tasks.load_model(tmp_path)
-    with pytest.raises(ws.RecipeError, match=r"trained on networks 2-6-6-1 .*found networks 2-7-1"):
+    with pytest.raises(ws.RecipeError, match="widths: expected 2-6-6-1, found 2-7-1"):
         tasks.load_model(run[2], ws.siren([2, 7, 1]))
     unfinished = tmp_path / "unfinished"
     unfinished.mkdir()

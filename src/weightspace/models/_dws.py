@@ -16,6 +16,7 @@ from ..nn import (
     Reduction,
     Standardization,
     Standardize,
+    check_space,
     head,
     relu_,
 )
@@ -51,7 +52,8 @@ class DWS(nn.Module):
             layers, which drives activations into denormal numbers).
 
     Attributes:
-        symmetry: the group that the network respects: permutations of hidden neurons.
+        symmetry: the group that the network respects: permutations of hidden neurons, or nothing where the input is
+            standardised per entry.
     """
 
     def __init__(
@@ -72,7 +74,8 @@ class DWS(nn.Module):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.symmetry = space.symmetry("permutation")
+        self.space, self.in_channels = space, in_channels
+        self.symmetry = space.symmetry("trivial" if standardize == "entry" else "permutation")
         self.standardize = Standardize(space, standardize, in_channels)
         last = out_channels if task == "equivariant" else hidden
         widths = [in_channels, *[hidden] * (depth - 1), last]
@@ -98,5 +101,6 @@ class DWS(nn.Module):
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures | Tensor:
         """Weight features for an equivariant task, ``[batch, out_features]`` for an invariant one."""
+        check_space(self.space, theta, self.in_channels, like=next(self.parameters()))
         features: WeightFeatures = self.layers(self.standardize(theta))
         return features if self.head is None else self.head(features)

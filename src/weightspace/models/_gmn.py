@@ -32,7 +32,8 @@ class GMN(nn.Module):
         standardize: of the input; see `Standardize`. The published networks take raw weights.
 
     Attributes:
-        symmetry: the group that the network respects: permutations of hidden neurons.
+        symmetry: the group that the network respects: permutations of hidden neurons, or nothing where the input is
+            standardised per entry.
     """
 
     def __init__(
@@ -50,17 +51,19 @@ class GMN(nn.Module):
     ) -> None:
         super().__init__()
         self.space, self.in_channels = space, in_channels
-        self.symmetry = space.symmetry("permutation")
+        self.symmetry = space.symmetry("trivial" if standardize == "entry" else "permutation")
         self.standardize = Standardize(space, standardize, in_channels)
         self.encoder = GraphEncoder(space, in_channels, hidden)
         depth = depth or (10 if task == "equivariant" else 4)
         equivariant = task == "equivariant"
+        self.out_channels = out_channels
+        graph = self.encoder.graph
         self.layers = nn.Sequential(
             *(
                 MessagePassing(
-                    self.encoder.graph,
+                    graph,
                     hidden,
-                    out_channels * self.encoder.graph.taps if equivariant and i == depth - 1 else None,
+                    out_channels * max(graph.taps, graph.vectors) if equivariant and i == depth - 1 else None,
                     bidirectional=bidirectional,
                     edge_update=equivariant or i < depth - 1,
                     dropout=dropout if i < depth - 1 else 0.0,
@@ -76,18 +79,19 @@ class GMN(nn.Module):
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures | Tensor:
         """Weight features for an equivariant task, ``[batch, out_features]`` for an invariant one."""
-        check_space(self.space, theta, self.in_channels)
+        check_space(self.space, theta, self.in_channels, like=next(self.parameters()))
         state: GraphState = self.layers(self.encoder(self.standardize(theta)))
         return self._weights(state) if self.head is None else self.head(self._pool(state))
 
     def _weights(self, state: GraphState) -> WeightFeatures:
         """Edges become weights again, nodes become vectors."""
-        graph = self.encoder.graph
+        graph, channels = self.encoder.graph, self.out_channels
         tensors: dict[int, Tensor] = {}
-        for (i, *_), edge in zip(graph.edges, state.edges, strict=True):
-            tensors[i] = edge
+        for (i, _, _, taps), edge in zip(graph.edges, state.edges, strict=True):
+            tensors[i] = edge[..., : taps * channels].reshape(len(edge), *self.space.parameters[i].shape, channels)
         for group, members in graph.nodes.items():
-            tensors |= dict(zip(members, state.nodes[group].chunk(max(1, len(members)), dim=-1), strict=False))
+            node = state.nodes[group]
+            tensors |= {i: node[..., n * channels : (n + 1) * channels] for n, i in enumerate(members)}
         return WeightFeatures(self.space, tuple(tensors[i] for i in range(len(tensors))))
 
     def _pool(self, state: GraphState) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from torch import nn
 
@@ -41,7 +42,8 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
         task: "equivariant": weight features to weight features with ``out_channels`` channels; "invariant": weight
             features to a tensor ``[batch, out_features]``.
         options: keywords of the architecture; all have ``in_channels``, ``out_channels`` | ``out_features``,
-            ``hidden``, ``depth``, ``dropout`` and ``standardize``, by default as in the published configuration.
+            ``hidden``, ``depth``, ``dropout`` and ``standardize``, by default as in the published configuration
+            (but for the statistics that standardise the input of DWS, which are shared so that they are equivariant).
 
     Raises:
         ModelError: for an unknown name, task or option.
@@ -61,7 +63,25 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
         raise ModelError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(accepted)}")
     if (wrong := "out_features" if task == "equivariant" else "out_channels") in options:
         raise ModelError(f"{wrong} does not go with task={task!r}: its outputs are counted by the other one")
-    for option in ("in_channels", "out_channels", "out_features", "hidden", "depth"):
-        if (value := options.get(option)) is not None and (not isinstance(value, int) or value < 1):
-            raise ModelError(f"{option}: expected a positive integer, found {value!r}")
+    hints = get_type_hints(_REGISTRY[name].__init__)
+    for option, value in options.items():
+        _check(option, hints[option], value)
     return _REGISTRY[name](space, task, **options)
+
+
+def _check(option: str, hint: Any, value: Any) -> None:
+    """Refuses a value that is not of the annotated kind: one of a choice, a flag, a count, or a finite number."""
+    choices = get_args(hint)
+    if get_origin(hint) is Literal:
+        good, expected = value in choices, "one of " + ", ".join(map(repr, choices))
+    elif hint is bool:
+        good, expected = isinstance(value, bool), "True or False"
+    elif hint is float:
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        good = good and (option != "dropout" or 0 <= value < 1)
+        expected = "a number from 0 up to, not including, 1" if option == "dropout" else "a finite number"
+    else:
+        good = (value is None and type(None) in choices) or (type(value) is int and value >= 1)
+        expected = "a positive integer"
+    if not good:
+        raise ModelError(f"{option}: expected {expected}, found {value!r}")

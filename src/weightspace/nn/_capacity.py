@@ -57,7 +57,7 @@ def merge_ensemble(space: WeightSpace, theta: WeightFeatures) -> tuple[WeightSpa
         ModelError: if ``theta`` is of another space.
     """
     if theta.space != space:
-        raise ModelError(f"the ensemble is of networks {theta.space.summary()}, not of {space.summary()}")
+        raise ModelError(f"the ensemble is of another weight space: {space.difference(theta.space)}")
     k = theta.channels
     kinds = {group.name: group.kind for group in space.groups}
     groups = tuple(

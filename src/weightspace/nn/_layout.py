@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from .._errors import ModelError
@@ -56,6 +57,8 @@ def permuted_groups(space: WeightSpace, permuted: Permuted) -> tuple[str, ...]:
     A group of one unit has nothing to permute and counts as dense: tying and pooling coincide on it, and the basis
     of equivariant maps would hold every such term twice.
     """
+    if permuted not in get_args(Permuted):
+        raise ModelError(f"permuted: expected 'hidden' or 'all', found {permuted!r}")
     return tuple(g.name for g in space.groups if g.size > 1 and (permuted == "all" or g.kind == "hidden"))
 
 
@@ -78,12 +81,18 @@ def _layout(parameter: Parameter, names: set[str]) -> Layout:
     return Layout(groups, order, tuple(parameter.axes[i].size for i in dense))
 
 
-def check_space(expected: WeightSpace, theta: WeightFeatures, channels: int | None = None) -> None:
-    """Refuses weight features of another space or another number of channels with a `ModelError`."""
+def check_space(
+    expected: WeightSpace, theta: WeightFeatures, channels: int | None = None, like: Tensor | None = None
+) -> None:
+    """Refuses weight features of another space, number of channels, dtype or device with a `ModelError`."""
     if theta.space != expected:
-        raise ModelError(
-            f"this network takes weights of networks {expected.summary()} "
-            f"({', '.join(p.name for p in expected.parameters)}), found those of {theta.space.summary()}"
-        )
+        raise ModelError(f"this network is for another weight space: {expected.difference(theta.space)}")
     if channels is not None and theta.channels != channels:
         raise ModelError(f"this network takes weight features with {channels} channels, found {theta.channels}")
+    if like is None or torch.is_autocast_enabled(like.device.type):
+        return
+    if theta.dtype != like.dtype or theta.device != like.device:
+        raise ModelError(
+            f"this network is {like.dtype} on {like.device}, the weight features are {theta.dtype} on {theta.device}; "
+            "use theta.to(...)"
+        )

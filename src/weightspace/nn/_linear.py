@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from .._errors import ModelError
 from ..space import WeightFeatures, WeightSpace
 from ._layout import Permuted, check_space, layouts, permuted_groups
 from ._pool import Reduction, add_rows_and_columns, map_and_pool, reduce
@@ -70,7 +71,12 @@ class EquivariantLinear(nn.Module):
         gain: variance of the output relative to that of the input at initialisation; 2 in front of a ReLU.
 
     Raises:
-        ModelError: if a parameter carries more than two permuted neuron groups, or one of them twice.
+        ModelError: if a parameter carries more than two permuted neuron groups, or one of them twice, or for an unknown
+            option.
+
+    Note:
+        Gradients are fused by hand, so the transforms of `torch.func` (vmap, jvp) do not go through the layer. Where
+        the maximum is taken by several neurons, its gradient goes to the first of them.
 
     Example:
         >>> import weightspace as ws
@@ -91,6 +97,11 @@ class EquivariantLinear(nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
+        if neuron_map not in ("linear", "attention") or reduction not in get_args(Reduction):
+            raise ModelError(
+                "expected neuron_map 'linear' or 'attention' and reduction 'mean', 'sum' or 'max', "
+                f"found {neuron_map!r} and {reduction!r}"
+            )
         self.space, self.in_channels, self.out_channels, self.reduction = space, in_channels, out_channels, reduction
         pools = self._pools = _Pools(space, permuted)
         everything = list(range(len(pools.layouts)))

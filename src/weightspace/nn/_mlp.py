@@ -1,4 +1,4 @@
-"""The small multilayer perceptron of heads and update functions."""
+"""The multilayer perceptron that reads out invariant features."""
 
 from __future__ import annotations
 

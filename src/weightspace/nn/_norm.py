@@ -22,6 +22,8 @@ Standardization = Literal["orbit", "tensor", "entry", "none"]
 class Pointwise(nn.Module):
     """Applies one function, or one module on the channel axis, to every tensor.
 
+    The function may overwrite its input only where that is the result of the layer before.
+
     Args:
         fn: maps a tensor [..., channels] to one of the same leading shape.
     """
@@ -51,6 +53,15 @@ class Dropout(nn.Module):
         return theta.map(lambda t: dropout(t, self.p, self.training))
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """Of a single entry there are no statistics: it is normalised by the running ones."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.training and len(rows) == 1:
+            return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(rows)
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation with one set of statistics for each parameter, over networks and positions.
 
@@ -59,10 +70,10 @@ class BatchNorm(nn.Module):
 
     def __init__(self, space: WeightSpace, channels: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.BatchNorm1d(channels) for _ in space.parameters)
+        self.norms = nn.ModuleList(_BatchNorm(channels) for _ in space.parameters)
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
-        """Normalises every tensor; in evaluation mode with the running statistics."""
+        """Normalises every tensor; in evaluation mode, or where there is but one entry, with running statistics."""
         tensors = [
             norm(t.reshape(-1, t.shape[-1])).view(t.shape) for norm, t in zip(self.norms, theta.tensors, strict=True)
         ]
@@ -79,7 +90,7 @@ class LearnedScale(nn.Module):
 
     def __init__(self, space: WeightSpace, init: float) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.full((len(space.parameters),), init))
+        self.scale = nn.Parameter(torch.full((len(space.parameters),), float(init)))
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Multiplies every tensor by its factor."""
@@ -102,7 +113,7 @@ class Standardize(nn.Module):
         super().__init__()
         if mode not in ("orbit", "tensor", "entry", "none"):
             raise ModelError(f"standardize: expected 'orbit', 'tensor', 'entry' or 'none', found {mode!r}")
-        self.space, self.mode = space, mode
+        self.space, self.mode, self.channels = space, mode, channels
         hidden = {group.name for group in space.groups if group.kind == "hidden"}
         self._shared: list[list[int]] = []
         for i, parameter in enumerate(space.parameters):
@@ -121,9 +132,12 @@ class Standardize(nn.Module):
         Raises:
             ModelError: if ``theta`` is of another space or holds fewer than two networks.
         """
-        check_space(self.space, theta)
+        check_space(self.space, theta, self.channels)
         if len(theta) < 2:
             raise ModelError(f"standardisation needs at least 2 training networks, found {len(theta)}")
+        bad = [name for name, tensor in theta.items() if not tensor.isfinite().all()]
+        if bad:
+            raise ModelError(f"standardisation: non-finite training weights in {', '.join(bad)}; drop these networks")
         if self.mode == "none":
             return
         for i, (axes, tensor) in enumerate(zip(self._shared, theta.tensors, strict=True)):
@@ -134,6 +148,7 @@ class Standardize(nn.Module):
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Standardises every tensor."""
+        check_space(self.space, theta, self.channels)
         if self.mode == "none":
             return theta
         tensors = [(t - getattr(self, f"mean{i}")) / getattr(self, f"std{i}") for i, t in enumerate(theta.tensors)]

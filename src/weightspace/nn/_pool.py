@@ -7,12 +7,14 @@ functions of their own, the backward pass costs about what the forward pass does
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from .._errors import ModelError
 
 __all__ = ["Reduction", "add_rows_and_columns", "fan_out", "map_and_pool", "reduce"]
 
@@ -21,6 +23,8 @@ Reduction = Literal["mean", "sum", "max"]
 
 def reduce(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
     """Pools one axis."""
+    if reduction not in get_args(Reduction):
+        raise ModelError(f"reduction: expected 'mean', 'sum' or 'max', found {reduction!r}")
     if reduction == "max":
         return x.amax(axis)
     return x.mean(axis) if reduction == "mean" else x.sum(axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 from .._errors import SpaceError
@@ -28,7 +29,8 @@ def mlp(dims: Sequence[int], activation: str = "relu", *, layer_names: Sequence[
         >>> mlp([2, 32, 32, 1], activation="tanh").parameters[0].shape
         (32, 2)
     """
-    bounds = [(1 / math.sqrt(fan_in),) * 2 for fan_in in dims[:-1] if fan_in > 0]
+    dims = _checked(dims)
+    bounds = [(1 / math.sqrt(fan_in),) * 2 for fan_in in dims[:-1]]
     return _chain(dims, Activation(activation), bounds, 0.0, layer_names)
 
 
@@ -57,9 +59,23 @@ def siren(
         >>> siren([2, 32, 32, 1]).num_parameters
         1185
     """
-    last = 1 / math.sqrt(dims[-2]) if len(dims) > 1 and dims[-2] > 0 else 0.0
-    bounds = [(math.sqrt(6 / fan_in) / omega, 0.0) for fan_in in dims[:-2] if fan_in > 0] + [(last, last)]
+    dims = _checked(dims)
+    if not isinstance(omega, int | float) or not 0 < omega < math.inf:
+        raise SpaceError(f"omega: expected a positive number, found {omega!r}")
+    last = 1 / math.sqrt(dims[-2])
+    bounds = [(math.sqrt(6 / fan_in) / omega, 0.0) for fan_in in dims[:-2]] + [(last, last)]
     return _chain(dims, Activation("sine", omega), bounds, output_offset, layer_names)
+
+
+def _checked(dims: Sequence[int]) -> list[int]:
+    """The widths as plain integers."""
+    try:
+        widths = [operator.index(width) for width in dims]
+    except TypeError:
+        widths = []
+    if len(widths) < 2 or min(widths) < 1:
+        raise SpaceError(f"dims: expected at least two positive integers, found {dims!r}")
+    return widths
 
 
 def _chain(
@@ -69,8 +85,6 @@ def _chain(
     output_offset: float,
     layer_names: Sequence[str] | None,
 ) -> WeightSpace:
-    if len(dims) < 2 or any(not isinstance(d, int) or d < 1 for d in dims):
-        raise SpaceError(f"dims: expected at least two positive integers, found {list(dims)}")
     depth = len(dims) - 1
     prefixes = [str(2 * i) for i in range(depth)] if layer_names is None else list(layer_names)
     if len(prefixes) != depth:

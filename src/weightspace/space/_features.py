@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from .._errors import SpaceError
 
 if TYPE_CHECKING:
     from ._space import WeightSpace
@@ -21,8 +24,8 @@ class WeightFeatures:
     """One tensor ``[batch, *axes, channels]`` for each parameter of a weight space; raw weights have one channel.
 
     Made by `WeightSpace.stack`, `WeightSpace.sample` or `WeightSpace.features`, which check their input; the
-    constructor does not. An immutable mapping from parameter names to tensors whose ``len`` is the batch size, and a
-    registered pytree.
+    constructor does not. Immutable, read like a mapping from parameter names to tensors, except that its ``len`` is the
+    batch size; a registered pytree.
 
     Attributes:
         space: the weight space.
@@ -33,12 +36,32 @@ class WeightFeatures:
     tensors: tuple[Tensor, ...]
 
     def __getitem__(self, key: Any) -> Any:
-        """A tensor by parameter name, or the networks that an int, slice or index tensor selects."""
+        """A tensor by parameter name, or the networks that an int, slice or 1-d index tensor (or list) selects.
+
+        Raises:
+            SpaceError: for an unknown name or an index that does not select networks.
+            IndexError: for an int out of range.
+        """
         if isinstance(key, str):
             return self.tensors[self.space.position(key)]
-        if isinstance(key, int):
-            key = slice(key, key + 1 or None)
-        return self.map(lambda t: t[key])
+        if isinstance(key, slice):
+            return self.map(lambda t: t[key])
+        if isinstance(key, Tensor | list) and (rows := torch.as_tensor(key)).dim() == 1:
+            return self.map(lambda t: t[rows.to(t.device)])
+        try:
+            index = operator.index(key)
+        except TypeError:
+            raise SpaceError(
+                f"networks are selected by an int, a slice, or a 1-d tensor or list of indices, found {key!r}"
+            ) from None
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"network {index} of a batch of {len(self)}")
+        return self.map(lambda t: t[index % len(self)][None])
+
+    def get(self, name: str, default: Tensor | None = None) -> Tensor | None:
+        """A tensor by parameter name, or the default."""
+        found: Tensor | None = dict(self.items()).get(name, default)
+        return found
 
     def __len__(self) -> int:
         """The number of networks."""
@@ -80,7 +103,15 @@ class WeightFeatures:
         return self.tensors[0].device
 
     def map(self, fn: Callable[..., Tensor], *others: WeightFeatures) -> WeightFeatures:
-        """Applies ``fn`` to each tensor, beside the tensors of ``others`` for the same parameter."""
+        """Applies ``fn`` to each tensor, beside the tensors of ``others`` for the same parameter.
+
+        Raises:
+            SpaceError: if another one is no weight features of the same space.
+        """
+        for other in others:
+            if not isinstance(other, WeightFeatures) or other.space != self.space:
+                what = self.space.difference(other.space) if isinstance(other, WeightFeatures) else repr(type(other))
+                raise SpaceError(f"expected weight features of the same space, found another one: {what}")
         columns = zip(self.tensors, *(other.tensors for other in others), strict=True)
         return WeightFeatures(self.space, tuple(fn(*column) for column in columns))
 
@@ -105,7 +136,9 @@ class WeightFeatures:
         return self.map(torch.sub, other)
 
     def __mul__(self, scalar: float | Tensor) -> WeightFeatures:
-        """Product with a scalar."""
+        """Product with a number."""
+        if isinstance(scalar, Tensor) and scalar.dim() > 0:
+            raise SpaceError(f"expected a number to multiply with, found a tensor of shape {tuple(scalar.shape)}")
         return self.map(lambda t: t * scalar)
 
     __rmul__ = __mul__
@@ -126,6 +159,22 @@ def _unflatten(tensors: Any, space: Any) -> WeightFeatures:
     return WeightFeatures(space, tuple(tensors))
 
 
+def _flatten_with_keys(features: WeightFeatures) -> tuple[list[tuple[Any, Tensor]], WeightSpace]:
+    return [(pytree.MappingKey(name), tensor) for name, tensor in features.items()], features.space
+
+
 pytree.register_pytree_node(
-    WeightFeatures, _flatten, _unflatten, serialized_type_name="weightspace.space.WeightFeatures"
+    WeightFeatures,
+    _flatten,
+    _unflatten,
+    serialized_type_name="weightspace.space.WeightFeatures",
+    flatten_with_keys_fn=_flatten_with_keys,
+    to_dumpable_context=lambda space: space.describe(),
+    from_dumpable_context=lambda description: _space_from(description),
 )
+
+
+def _space_from(description: Any) -> WeightSpace:
+    from ._space import from_description
+
+    return from_description(description)

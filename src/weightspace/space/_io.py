@@ -45,12 +45,24 @@ def stack(space: WeightSpace, networks: Iterable[nn.Module | Mapping[str, Tensor
     """See `WeightSpace.stack`."""
     if isinstance(networks, nn.Module | Mapping):
         raise SpaceError("stack takes a list of networks; for one network pass [network]")
+    networks = list(networks)
+    if wrong := [type(n).__name__ for n in networks if not isinstance(n, nn.Module | Mapping)]:
+        raise SpaceError(f"stack takes modules and state dicts, found {wrong[0]}")
     states = [network.state_dict() if isinstance(network, nn.Module) else network for network in networks]
     if not states:
         raise SpaceError("stack needs at least one network, found none")
     for i, state in enumerate(states):
         _check_keys(space, state, f"network {i}")
         for parameter in space.parameters:
+            if not isinstance(state[parameter.name], Tensor):
+                raise SpaceError(
+                    f"network {i}: {parameter.name!r} is a {type(state[parameter.name]).__name__}, no tensor"
+                )
+            if state[parameter.name].dtype != states[0][parameter.name].dtype:
+                raise SpaceError(
+                    f"network {i}: {parameter.name!r} is {state[parameter.name].dtype}, in network 0 it is "
+                    f"{states[0][parameter.name].dtype}; networks of one batch have one dtype"
+                )
             found = state[parameter.name].shape
             if tuple(found) != parameter.shape:
                 _refuse_shape(parameter.name, parameter.shape, found, f" of network {i}")
@@ -62,7 +74,7 @@ def stack(space: WeightSpace, networks: Iterable[nn.Module | Mapping[str, Tensor
 def unstack(space: WeightSpace, theta: WeightFeatures) -> list[dict[str, Tensor]]:
     """See `WeightSpace.unstack`."""
     if theta.space != space:
-        raise SpaceError(f"the features are of networks {theta.space.summary()}, not of {space.summary()}")
+        raise SpaceError(f"the features are of another weight space: {space.difference(theta.space)}")
     if theta.channels != 1:
         raise SpaceError(f"unstack needs raw weights with 1 channel, found {theta.channels}; select one channel first")
     return [{name: tensor[i, ..., 0].detach().clone() for name, tensor in theta.items()} for i in range(len(theta))]
@@ -95,7 +107,7 @@ def _check_keys(space: WeightSpace, found: Mapping[str, Tensor], what: str) -> N
     extra = [name for name in found if name not in set(expected)]
     if missing or extra:
         raise SpaceError(
-            f"{what} do not have the keys of this space: missing {missing or 'none'}, unexpected {extra or 'none'}; "
+            f"{what}: the keys are not those of this space: missing {missing or 'none'}, unexpected {extra or 'none'}; "
             f"expected exactly {expected}"
         )
 

@@ -57,7 +57,7 @@ def _entering(space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, val
 
 def _check_input(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> None:
     if theta.space != space:
-        raise SpaceError(f"the features are of networks {theta.space.summary()}, not of {space.summary()}")
+        raise SpaceError(f"the features are of another weight space: {space.difference(theta.space)}")
     width = space.groups[0].size
     if x.dim() not in (2, 3) or x.shape[-1] != width or (x.dim() == 3 and x.shape[0] != len(theta)):
         raise SpaceError(f"x: expected shape (N, {width}) or ({len(theta)}, N, {width}), found {tuple(x.shape)}")

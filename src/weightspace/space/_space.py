@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,12 +69,12 @@ class Parameter:
     Attributes:
         name: its key in the state dict.
         axes: its axes in the order of the tensor.
-        bound: default initialisation: uniform in [-bound, bound].
+        bound: default initialisation: uniform in [-bound, bound]. Spaces that differ in it alone are equal.
     """
 
     name: str
     axes: tuple[Axis, ...]
-    bound: float = 0.0
+    bound: float = field(default=0.0, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -145,6 +145,24 @@ class WeightSpace:
     def summary(self) -> str:
         """The widths in one line."""
         return "-".join(str(group.size) for group in self.groups)
+
+    def difference(self, other: WeightSpace) -> str:
+        """In what another space differs from this one, in words; empty if it does not."""
+        ours, theirs = (
+            {
+                "widths": space.summary(),
+                "parameters": [p.name for p in space.parameters],
+                "activations": [(g.activation.name, g.activation.omega) for g in space.groups],
+                "output offset": space.output_offset,
+                "axes": space.parameters,
+                "neuron groups": space.groups,
+            }
+            for space in (self, other)
+        )
+        for what, expected in ours.items():
+            if expected != theirs[what]:
+                return f"{what}: expected {expected}, found {theirs[what]}"
+        return ""
 
     def describe(self) -> dict[str, Any]:
         """A description that JSON can hold; `from_description` reads it back."""

@@ -48,9 +48,13 @@ class SymmetryGroup:
         }
         return _to(element, device)
 
-    def identity(self, batch: int, *, device: torch.device | str | None = None) -> GroupElement:
+    def identity(
+        self, batch: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> GroupElement:
         """The identity, ``batch`` times."""
-        return _to({group.name: factor.identity(batch, group.size) for group, factor in self._pairs()}, device)
+        return _to(
+            {group.name: factor.identity(batch, group.size, dtype=dtype) for group, factor in self._pairs()}, device
+        )
 
     def compose(self, second: GroupElement, first: GroupElement) -> GroupElement:
         """The product ``second * first``: ``act(compose(g2, g1), theta) = act(g2, act(g1, theta))``."""
@@ -71,6 +75,11 @@ class SymmetryGroup:
             SymmetryError: if ``theta`` belongs to another space or the element does not fit the batch.
         """
         self._check(element, theta)
+        # scales are inverted in the precision of the networks
+        element = {
+            name: Monomial(permutation, None if scale is None else scale.to(theta.tensors[0]))
+            for name, (permutation, scale) in element.items()
+        }
         factors = {group.name: factor for group, factor in self._pairs()}
         tensors = []
         for parameter, tensor in zip(self.space.parameters, theta.tensors, strict=True):
@@ -89,9 +98,7 @@ class SymmetryGroup:
 
     def _check(self, element: GroupElement, theta: WeightFeatures) -> None:
         if theta.space != self.space:
-            raise SymmetryError(
-                f"the group acts on networks {self.space.summary()}, the features are of {theta.space.summary()}"
-            )
+            raise SymmetryError(f"the features are of another weight space: {self.space.difference(theta.space)}")
         for group in self.space.groups:
             if group.name not in element:
                 raise SymmetryError(f"the group element has no matrix for neuron group {group.name!r}")

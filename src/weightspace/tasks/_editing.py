@@ -42,7 +42,7 @@ class InrEditing:
         shown: test INRs whose renderings are kept for the report.
 
     Raises:
-        ZooError: if the zoo has no images, or a split is empty.
+        ZooError: if the zoo has no images.
         RecipeError: for an unknown edit.
     """
 
@@ -63,14 +63,14 @@ class InrEditing:
         self.targets: dict[str, Tensor] = {}
         for split, index in zoo.splits.items():
             if len(index) == 0:
-                raise ZooError(f"{zoo.path}: the {split} split is empty; make the zoo with splits=(train, val, test)")
+                continue
             self.theta[split] = zoo.weights[index]
             targets = change(zoo.images[index].float() / 255)
             self.targets[split] = targets.flatten(1, 2).reshape(len(index), self.height * self.width, -1)
 
     def size(self, split: Split) -> int:
         """The number of INRs of a split."""
-        return len(self.theta[split])
+        return len(self.theta[split]) if split in self.theta else 0
 
     def to(self, device: torch.device | str) -> InrEditing:
         """Moves the data to a device, in place."""

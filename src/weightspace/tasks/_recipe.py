@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,11 @@ class Variant:
     init_scale: float = 1e-2
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_name("variant", self.name)
+        if self.k < 1:
+            raise RecipeError(f"variant {self.name!r}: k: expected a positive number of networks, found {self.k}")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -98,6 +104,15 @@ class Recipe:
     published: dict[str, tuple[float, float]] = field(default_factory=dict)
     references: dict[str, float] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name("recipe", self.name)
+        names = [variant.name for variant in self.variants]
+        if not names or not self.seeds or len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
+            raise RecipeError(
+                f"recipe {self.name!r} needs at least one variant and one seed, none of them twice; found variants "
+                f"{names} and seeds {list(self.seeds)}"
+            )
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; RecipeError lists the names."""
@@ -143,7 +158,8 @@ def structure(content: Mapping[str, Any], kind: type[T], where: str) -> T:
     try:
         return converter.structure(content, kind)
     except cattrs.BaseValidationError as error:
-        raise RecipeError(f"{where}: " + "; ".join(cattrs.transform_error(error, path="recipe"))) from error
+        problems = cattrs.transform_error(error, path="recipe", format_exception=_in_words)
+        raise RecipeError(f"{where}: " + "; ".join(problems)) from error
     except WeightspaceError as error:
         raise RecipeError(f"{where}: {error}") from error
 
@@ -155,3 +171,16 @@ def _strictly(value: Any, kind: type) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     raise TypeError(f"expected {kind.__name__}, found {value!r}")
+
+
+def _in_words(error: BaseException, kind: type | None) -> str:
+    """Our own errors speak for themselves; the others in the words of cattrs."""
+    from cattrs.v import format_exception
+
+    return str(error) if isinstance(error, WeightspaceError) else format_exception(error, kind)
+
+
+def _check_name(what: str, name: str) -> None:
+    """Names become folders."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise RecipeError(f"{what} name {name!r}: expected letters, digits, '.', '_' and '-', the first no sign")

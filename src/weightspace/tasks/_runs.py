@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from .._errors import RecipeError
+from .._errors import RecipeError, ZooError
 from ..engine import Split, train
 from ..models import build
 from ..nn import OutputCapacityExpansion
@@ -68,7 +68,12 @@ def run_recipe(
         The run folders.
     """
     chosen = [recipe.variant(name) for name in variants] if variants else list(recipe.variants)
+    for variant in chosen:
+        build_variant(variant, zoo.space, seed=0)  # what cannot be built is refused before anything is trained
     task = InrEditing(zoo, recipe.task.edit)
+    empty = [split for split in ("train", "validation", "test") if task.size(split) == 0]
+    if empty:
+        raise ZooError(f"{zoo.path}: the {empty[0]} split is empty; make the zoo with splits=(train, validation, test)")
     # rounded: a resumed run is compared with its description, whatever the number of threads that summed it
     references = {name: round(100 * mse, 3) for name, mse in task.references().items()} | recipe.references
     folders = []
@@ -98,10 +103,7 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
     described = _described(folder)
     trained = from_description(described["space"])
     if space is not None and space != trained:
-        raise RecipeError(
-            f"{os.fspath(folder)} was trained on networks {trained.summary()} "
-            f"({', '.join(p.name for p in trained.parameters)}); found networks {space.summary()}"
-        )
+        raise RecipeError(f"{os.fspath(folder)} was trained on another weight space: {trained.difference(space)}")
     weights = Path(folder) / "best.safetensors"
     if not weights.is_file():
         raise RecipeError(f"{os.fspath(folder)} has no best.safetensors: train it first")
@@ -122,7 +124,10 @@ def evaluate_run(
 
 def fit_recipe_of(folder: str | os.PathLike[str]) -> FitRecipe:
     """How the INRs were fitted that a run was trained on."""
-    return FitRecipe(**_described(folder)["zoo"]["fit"])
+    fit = _described(folder)["zoo"]["fit"]
+    if not isinstance(fit, dict):
+        raise RecipeError(f"{os.fspath(folder)}: no recipe is known that fitted its networks; edit a zoo instead")
+    return FitRecipe(**fit)
 
 
 def _describe(recipe: Recipe, variant: Variant, seed: int, zoo: Zoo) -> dict[str, Any]:
@@ -136,6 +141,7 @@ def _describe(recipe: Recipe, variant: Variant, seed: int, zoo: Zoo) -> dict[str
             "image_set": manifest.get("image_set", ""),
             "networks": len(zoo),
             "seed": manifest.get("seed"),
+            "content": manifest.get("content"),
             "fit": manifest.get("recipe"),
         },
     }

@@ -1,4 +1,7 @@
-"""Check your own layers: equivariance and invariance in float64, random architectures and group elements."""
+"""Check your own layers: equivariance and invariance in float64 on random networks and group elements.
+
+Random architectures are drawn by the hypothesis strategies in `weightspace.testing.strategies`.
+"""
 
 from ._equivariance import assert_equivariant, assert_invariant, equivariance_error
 
