@@ -65,6 +65,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="networks in a batch")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--keep-memory", action="store_true", help="as the command line trains: keep freed memory")
+    parser.add_argument(
+        "--layers", type=int, nargs="+", choices=DEPTHS, default=list(DEPTHS), help="of the input network"
+    )
     parser.add_argument("--repeats", type=int, default=15, help="timed rounds")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -72,8 +75,8 @@ def main() -> None:
         print("freed memory kept:", keep_freed_memory())
     times: dict[tuple[str, int], float] = {}
     print(f"{'network':24}{'input':>10}{'train ms':>10}{'x floor':>9}{'infer ms':>10}{'x floor':>9}")
-    for layers, dims in DEPTHS.items():
-        space = ws.siren(dims)
+    for layers in args.layers:
+        space = ws.siren(DEPTHS[layers])
         theta = space.sample(args.batch).to(args.device)
         for name, (net, shapes) in contest(space, args.batch, args.device).items():
             floor_train, floor_infer = matrix_products(shapes, args.device)
@@ -92,6 +95,12 @@ def main() -> None:
                 f"{best['infer']:10.1f}{best['infer'] / best['low']:9.2f}",
                 flush=True,
             )
+    if len(args.layers) == len(DEPTHS):
+        compare_depths(times)
+
+
+def compare_depths(times: dict[tuple[str, int], float]) -> None:
+    """How the cost of a step grows with the depth of the input network."""
     weights = {layers: ws.siren(dims).num_parameters for layers, dims in DEPTHS.items()}
     print(f"\nfrom 3 to 9 layers the input network gets {weights[9] / weights[3]:.2f} times the weights; a step costs")
     for name, layers in times:
