@@ -251,3 +251,32 @@ def test_recipes() -> None:
     published = INR_RECIPES["mnist-inrs"]
     assert (published.steps, published.learning_rate, published.betas) == (1500, 1e-3, (0.9, 0.999))
     assert INR_RECIPES["fast-300"].rate(150) == pytest.approx(2.5e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"betas": 0.9},
+        {"betas": (0.9,)},
+        {"betas": ("0.9", 0.99)},
+        {"steps": 10.0},
+        {"steps": True},
+        {"learning_rate": "1e-3"},
+        {"eps": None},
+        {"stop_psnr": float("nan")},
+    ],
+)
+def test_recipes_of_wrong_types_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ZooError, match=f"'odd': impossible settings: {next(iter(settings))} = "):
+        FitRecipe("odd", **settings)  # type: ignore[arg-type]
+
+
+def test_impossible_calls_leave_no_folder(images: torch.Tensor, tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match=r"a seed of at least 0 .* found -1"):
+        small(images, tmp_path / "zoo", seed=-1)
+    with pytest.raises(ZooError, match="a chunk of at least 1, found 0 and 0"):
+        small(images, tmp_path / "zoo", chunk=0)
+    for device in ["gpu"] if torch.cuda.is_available() else ["gpu", "cuda"]:
+        with pytest.raises(ZooError, match=f"device '{device}' cannot be used here"):
+            small(images, tmp_path / "zoo", device=device)
+    assert not (tmp_path / "zoo").exists()

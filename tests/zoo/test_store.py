@@ -89,8 +89,9 @@ def test_truncated_shard_is_named_and_the_others_stay_usable(zoo: Zoo, theta: An
     for checksums in (True, False):
         with pytest.raises(ZooError, match=pattern):
             load(zoo.path, checksums=checksums)
-    with pytest.warns(UserWarning, match=r"left out 4 networks: .*shard-00001"):
+    with pytest.warns(UserWarning, match=r"left out 4 networks: .*shard-00001") as caught:
         rest = load(zoo.path, skip_damaged=True)
+    assert "skip_damaged" not in str(caught[0].message)
     keep = [0, 1, 2, 3, 8, 9]
     assert rest.metadata["index"].tolist() == keep
     assert torch.equal(rest.weights["2.weight"], theta["2.weight"][keep])
@@ -121,9 +122,17 @@ def test_missing_and_damaged_files(zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match=r"shard-00000\.safetensors is missing"):
         load(zoo.path)
     manifest = zoo.path / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 99}))
+    whole = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**whole, "version": 99}))
     with pytest.raises(ZooError, match="expected format weightspace-zoo version 1, found weightspace-zoo version 99"):
         load(zoo.path)
+    manifest.write_text(json.dumps({**whole, "shards": [{"file": "shard-00000.safetensors", "bytes": 1}]}))
+    with pytest.raises(ZooError, match=r"lacks the key 'shards\[0\]\.sha256'"):
+        load(zoo.path)
+    for key in whole:
+        manifest.write_text(json.dumps({name: value for name, value in whole.items() if name != key}))
+        with pytest.raises(ZooError, match=rf"manifest\.json is damaged: it lacks the key '{key}'"):
+            load(zoo.path)
     manifest.write_text("{")
     with pytest.raises(ZooError, match=r"manifest\.json is damaged"):
         load(zoo.path)
@@ -138,6 +147,16 @@ def test_writer_refuses_what_does_not_fit(zoo: Zoo, theta: Any, tmp_path: Path) 
         write_zoo(tmp_path / "new", theta.map(lambda t: t * torch.nan))
     with pytest.raises(ZooError, match="is not empty"):
         write_zoo(zoo.path, theta)
+    for options, message in (
+        ({"columns": {"split": ["train"] * 9 + ["val"]}}, "column 'split': expected train, .*, found val"),
+        ({"columns": {"label": 3}}, r"one entry for each network, found the shapes \{'label': \(\)\}"),
+        ({"about": {"space": "mine", "note": ""}}, "the manifest has keys space of its own"),
+        ({"shard_size": 0}, "shard_size at least 1, found 10 and 0"),
+    ):
+        with pytest.raises(ZooError, match=message):
+            write_zoo(tmp_path / "new", theta, **options)
+    with pytest.raises(ZooError, match=r"at least 1 network .* found 0"):
+        write_zoo(tmp_path / "new", theta[:0])
     assert not (tmp_path / "new").exists()
 
 

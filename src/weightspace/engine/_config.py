@@ -36,7 +36,7 @@ class TrainConfig:
             the result: it may change when a run is resumed.
 
     Raises:
-        EngineError: if a value is impossible, with the name of its setting.
+        EngineError: if a value is impossible or of another type, with the name of its setting.
     """
 
     epochs: int = 100
@@ -57,18 +57,28 @@ class TrainConfig:
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name in ("epochs", "batch_size", "validate_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("weight_decay", "warmup_steps", "plateau_patience", "min_learning_rate", "seed"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
+            self._require(name, 0 <= getattr(self, name) < math.inf, "at least 0, and finite")
         self._require("checkpoint_seconds", self.checkpoint_seconds >= 0, "at least 0")
         self._require("learning_rate", 0 < self.learning_rate < math.inf, "a positive number")
         self._require("plateau_factor", 0 < self.plateau_factor < 1, "between 0 and 1")
-        self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "a positive number or None")
+        self._require("clip_norm", self.clip_norm is None or 0 < self.clip_norm < math.inf, "a positive number or None")
         for name in ("optimizer", "schedule", "precision"):
             choices = get_args(get_type_hints(type(self))[name])
             self._require(name, getattr(self, name) in choices, "one of " + ", ".join(map(repr, choices)))
         self._check_schedule()
+
+    def _check_types(self) -> None:
+        kinds = {bool: (bool, "True or False"), int: (int, "a whole number"), float: (int | float, "a number")}
+        kinds |= {float | None: (int | float | None, "a number or None")}
+        for name, hint in get_type_hints(type(self)).items():
+            if hint in kinds:
+                kind, expected = kinds[hint]
+                value = getattr(self, name)
+                self._require(name, isinstance(value, kind) and (hint is bool) == isinstance(value, bool), expected)
 
     def _check_schedule(self) -> None:
         """Settings that a schedule would silently ignore are refused."""

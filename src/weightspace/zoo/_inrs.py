@@ -83,10 +83,13 @@ def fit_inrs(
         progress: show a progress bar.
 
     Raises:
-        ZooError: for images or labels of a wrong kind, or a folder that holds another zoo.
+        ZooError: for images or labels of a wrong kind, a negative seed, a device that is not there, or a folder that
+            holds another zoo.
         KeyboardInterrupt: tells what is stored.
     """
-    images, recipe, device = as_images(images), fit_recipe(recipe), torch.device(device)
+    images, recipe, device = as_images(images), fit_recipe(recipe), _usable(device)
+    if seed < 0 or (chunk is not None and chunk < 1):
+        raise ZooError(f"expected a seed of at least 0 and a chunk of at least 1, found {seed} and {chunk}")
     space = space or siren([2, 32, 32, images.shape[3] if images.dim() == 4 else 1])
     chunk = chunk or (512 if device.type == "cpu" else 4096)
     columns = _columns(images, labels, splits, seed)
@@ -165,6 +168,14 @@ def _fit_shards(
                 f"interrupted: {folder.written} of {len(images)} INRs are in {folder.path}; the same call continues"
             )
             raise KeyboardInterrupt(message) from interrupt
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        reason = str(error).partition("\n")[0]
+        raise ZooError(f"device {str(device)!r} cannot be used here: {reason}; device='cpu' always can") from error
 
 
 def _columns(images: Tensor, labels: Any, splits: Any, seed: int) -> dict[str, np.ndarray]:

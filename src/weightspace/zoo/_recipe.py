@@ -24,7 +24,7 @@ class FitRecipe:
             in dB; None for never.
 
     Raises:
-        ZooError: for settings out of range.
+        ZooError: for settings out of range or of another type.
     """
 
     name: str
@@ -36,14 +36,16 @@ class FitRecipe:
     stop_psnr: float | None = 40.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
+        if isinstance(self.betas, list):  # as JSON has it
+            object.__setattr__(self, "betas", tuple(self.betas))
+        betas = self.betas if isinstance(self.betas, tuple) else ()
         allowed = {
-            "steps": self.steps >= 1,
-            "learning_rate": 0 < self.learning_rate < math.inf,
-            "betas": len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
-            "eps": self.eps > 0,
+            "steps": type(self.steps) is int and self.steps >= 1,
+            "learning_rate": _is_number(self.learning_rate) and self.learning_rate > 0,
+            "betas": len(betas) == 2 and all(_is_number(beta) and 0 <= beta < 1 for beta in betas),
+            "eps": _is_number(self.eps) and self.eps > 0,
             "schedule": self.schedule in ("constant", "cosine"),
-            "stop_psnr": self.stop_psnr is None or math.isfinite(self.stop_psnr),
+            "stop_psnr": self.stop_psnr is None or _is_number(self.stop_psnr),
         }
         wrong = [f"{name} = {getattr(self, name)!r}" for name, good in allowed.items() if not good]
         if wrong:
@@ -54,6 +56,10 @@ class FitRecipe:
         if self.schedule == "constant":
             return self.learning_rate
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 INR_RECIPES = {

@@ -14,9 +14,10 @@ from .._errors import ZooError
 from .._files import atomic_write, sha256
 from ..space import WeightFeatures, WeightSpace, from_description
 
-__all__ = ["ZooFolder"]
+__all__ = ["RESERVED", "ZooFolder"]
 
 FORMAT = 1
+RESERVED = ("format", "version", "networks", "space", "shards", "metadata")
 _MANIFEST, _METADATA = "manifest.json", "metadata.parquet"
 
 
@@ -38,12 +39,12 @@ class ZooFolder:
         Raises:
             ZooError: if the folder holds other files.
         """
+        head = {"format": "weightspace-zoo", "version": FORMAT, "networks": networks, "space": space.describe()}
+        folder = cls(path, json.loads(json.dumps({**head, **about, "shards": [], "metadata": None})))
         path.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in path.iterdir() if not entry.name.endswith(".part")]
         if others:
             raise ZooError(f"{path} is not empty and not a zoo (it holds {sorted(others)[0]}); choose another folder")
-        head = {"format": "weightspace-zoo", "version": FORMAT, "networks": networks, "space": space.describe()}
-        folder = cls(path, json.loads(json.dumps({**head, **about, "shards": [], "metadata": None})))
         folder._write_manifest()
         return folder
 
@@ -60,12 +61,15 @@ class ZooFolder:
         try:
             manifest = json.loads(file.read_text(encoding="utf-8"))
             known = manifest["format"], manifest["version"]
-        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except KeyError as error:
+            raise ZooError(f"{file} is damaged: it lacks the key {error}") from error
+        except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
             raise ZooError(f"{file} is damaged: {error}") from error
         if known != ("weightspace-zoo", FORMAT):
             raise ZooError(
                 f"{file}: expected format weightspace-zoo version {FORMAT}, found {known[0]} version {known[1]}"
             )
+        _check_keys(file, manifest)
         return cls(path, manifest)
 
     @property
@@ -137,10 +141,8 @@ class ZooFolder:
 
     def _check_file(self, entry: Mapping[str, Any], *, checksum: bool) -> None:
         file = self.path / entry["file"]
-        hint = "; the other shards are whole: load(..., skip_damaged=True) leaves this one out"
-        hint = hint if entry["file"] != _METADATA else ""
         if not file.is_file():
-            raise ZooError(f"{file} is missing{hint}")
+            raise ZooError(f"{file} is missing")
         found = file.stat().st_size
         if not checksum and found == entry["bytes"]:
             return
@@ -149,5 +151,18 @@ class ZooFolder:
             what = "truncated" if found < entry["bytes"] else "altered"
             raise ZooError(
                 f"{file} is {what}: expected {entry['bytes']} bytes with SHA-256 {entry['sha256']}, "
-                f"found {found} bytes with {digest}{hint}"
+                f"found {found} bytes with {digest}"
             )
+
+
+def _check_keys(file: Path, manifest: Mapping[str, Any]) -> None:
+    """ZooError names the first key that a manifest, or an entry of it, lacks."""
+    entry = ("file", "bytes", "sha256")
+    needed = [("", manifest, RESERVED)]
+    needed += [(f"shards[{i}].", shard, (*entry, "networks")) for i, shard in enumerate(manifest.get("shards", ()))]
+    if manifest.get("metadata") is not None:
+        needed.append(("metadata.", manifest["metadata"], entry))
+    for place, found, keys in needed:
+        for key in keys:
+            if key not in found:
+                raise ZooError(f"{file} is damaged: it lacks the key '{place}{key}'")

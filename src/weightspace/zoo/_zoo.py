@@ -16,7 +16,7 @@ from torch import LongTensor, Tensor
 from .._errors import ZooError
 from ..space import WeightFeatures, WeightSpace
 from ._images import as_images
-from ._store import ZooFolder
+from ._store import RESERVED, ZooFolder
 
 __all__ = ["Zoo", "load", "split_names", "write_zoo"]
 
@@ -107,7 +107,7 @@ def load(path: str | os.PathLike[str], *, checksums: bool = True, skip_damaged: 
             folder.check_shard(number, checksum=checksums or skip_damaged)
         except ZooError as error:
             if not skip_damaged:
-                raise
+                raise ZooError(f"{error}; load(..., skip_damaged=True) leaves damaged shards out") from error
             warnings.warn(f"left out {shard['networks']} networks: {error}", stacklevel=2)
         else:
             shards.append(number)
@@ -137,25 +137,35 @@ def write_zoo(
         path: a folder that does not exist or is empty.
         theta: raw weights (one channel).
         images: uint8 ``[N, H, W]`` or ``[N, H, W, C]``, if the networks have images.
-        columns: metadata, one entry for each network, e.g. ``{"label": ..., "index": ...}``.
+        columns: metadata, one entry for each network, e.g. ``{"label": ..., "index": ...}``. A column "split" holds
+            "train", "validation" or "test", and stands for ``splits``.
         splits: as for `fit_inrs`.
         seed: of the split.
-        about: anything that JSON can hold; goes into the manifest.
+        about: anything that JSON can hold; goes into the manifest, beside its own keys.
         shard_size: networks in a file.
 
     Raises:
-        ZooError: for numbers of networks that disagree, or weights of several channels.
+        ZooError: for numbers of networks that disagree, no networks, weights of several channels, or unknown splits.
+            Nothing is written then.
     """
+    if len(theta) == 0 or shard_size < 1:
+        raise ZooError(f"expected at least 1 network and shard_size at least 1, found {len(theta)} and {shard_size}")
+    if reserved := sorted(set(about or {}) & set(RESERVED)):
+        raise ZooError(f"about: the manifest has keys {', '.join(reserved)} of its own; choose other names")
     if theta.channels != 1:
         raise ZooError(f"a zoo holds raw weights with 1 channel, found {theta.channels}; select one channel first")
     broken = [name for name, tensor in theta.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ZooError(f"non-finite weights in {', '.join(broken)}; drop these networks first")
     rows = {name: np.asarray(column) for name, column in (columns or {}).items()}
+    if flat := {name: column.shape for name, column in rows.items() if column.ndim != 1}:
+        raise ZooError(f"columns: expected one axis, one entry for each network, found the shapes {flat}")
     stacked = {} if images is None else {"image": as_images(images)}
     wrong = {name: len(x) for name, x in (rows | stacked).items() if len(x) != len(theta)}
     if wrong:
         raise ZooError(f"expected one entry for each of {len(theta)} networks, found {wrong}")
+    if unknown := sorted(set(map(str, rows.get("split", ()))) - set(SPLITS)):
+        raise ZooError(f"column 'split': expected {', '.join(SPLITS)}, found {', '.join(unknown)}")
     rows = {"index": np.arange(len(theta)), "split": split_names(len(theta), splits, seed)} | rows
     folder = ZooFolder.create(Path(path), theta.space, len(theta), **(about or {}))
     theta = theta.detach().to("cpu")
