@@ -72,7 +72,11 @@ def test_evaluate_finds_what_the_run_recorded(trained, fitted, capsys):
     recorded = json.loads((folder / "result.json").read_text())["metrics"]
     for split in ("validation", "test"):
         assert main(["evaluate", str(folder), "--zoo", str(fitted), "--split", split]) == 0
-        assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(recorded[split]["mse"], rel=1e-5)
+        measured, shown = map(float, capsys.readouterr().out.split()[-2:])
+        assert measured == pytest.approx(recorded[split]["mse"], rel=1e-5)
+        assert shown == pytest.approx(recorded[split]["mse"], rel=1e-5)
+    assert main(["evaluate", str(folder), "--zoo", str(fitted), "--split", "train"]) == 0
+    assert "recorded" not in capsys.readouterr().out
 
 
 def test_an_untrained_run_cannot_be_evaluated(trained, fitted, tmp_path, capsys):

@@ -1,12 +1,11 @@
 """What all commands share."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
 
-__all__ = ["Command", "console", "continues", "errors", "join"]
+__all__ = ["Command", "console", "continues", "errors"]
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -28,8 +27,3 @@ def continues(folder: Path, what: str) -> str:
     """The sentence of commands that go on where they stopped."""
     kept = f"Finished {what} are saved in {folder}" if folder.exists() else "Nothing was saved yet"
     return f"{kept}; the same command goes on from there."
-
-
-def join(paths: Sequence[Path]) -> str:
-    """Paths as arguments of a command."""
-    return " ".join(map(str, paths))

@@ -8,7 +8,7 @@ import tyro
 from rich.table import Table
 
 from .. import tasks, zoo
-from ..engine import keep_freed_memory
+from ..engine import Result, keep_freed_memory
 from ._command import console, continues
 
 __all__ = ["Evaluate", "Train"]
@@ -59,11 +59,15 @@ class Evaluate:
     """Networks at a time."""
 
     def run(self) -> None:
-        """Print the metrics, beside those the run itself recorded."""
+        """Print the metrics, beside those that a finished run itself recorded for this split."""
         metrics = tasks.evaluate_run(self.folder, zoo.load(self.zoo), self.split, batch_size=self.batch_size)
-        table = Table("metric", f"{self.split} split of {self.zoo}", box=None)
+        finished = (self.folder / "result.json").is_file()
+        recorded = Result.load(self.folder).metrics.get(self.split, {}) if finished else {}
+        table = Table(
+            "metric", f"{self.split} split of {self.zoo}", *(["recorded by the run"] * bool(recorded)), box=None
+        )
         for name, value in metrics.items():
-            table.add_row(name, f"{value:.6g}")
+            table.add_row(name, f"{value:.6g}", *([f"{recorded[name]:.6g}"] if name in recorded else []))
         console.print(table)
 
     def saved(self) -> str:
