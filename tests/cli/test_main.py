@@ -1,3 +1,4 @@
+import builtins
 import subprocess
 import sys
 
@@ -57,6 +58,18 @@ def test_an_interruption_that_knows_more_is_quoted(monkeypatch, capsys, tmp_path
     replace_report(monkeypatch, KeyboardInterrupt("interrupted: 5 of 9 are in [b]; the same call continues"))
     assert main(["report", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "\nInterrupted: 5 of 9 are in [b]; the same call continues\n"
+
+
+def test_an_interruption_while_modules_are_imported(monkeypatch, capsys):
+    def interrupted(name, *arguments):
+        if name == "_main":
+            raise KeyboardInterrupt
+        return usual(name, *arguments)
+
+    usual = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    assert main(["report"]) == 130
+    assert capsys.readouterr().err == "\nInterrupted.\n"
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys, tmp_path):

@@ -190,3 +190,10 @@ def test_no_pictures_no_figure(tmp_path, folders):
     with pytest.raises(ReportError, match="none of these runs has pictures"):
         figure_demo([run], tmp_path / "figure.png")
     assert not (tmp_path / "figure.png").exists()
+
+
+def test_a_folder_is_not_written_over(tmp_path, folders):
+    run = folders.write_run(tmp_path / "a", folders.VARIANTS[0], 0, 0.04)
+    for write in (write_report, figure_demo):
+        with pytest.raises(ReportError, match="is a folder; give the file to write, for example"):
+            write([run], tmp_path)

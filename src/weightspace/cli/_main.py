@@ -15,7 +15,7 @@ from ._fit import FitInrs
 from ._report import Report
 from ._train import Evaluate, Train
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 _DESCRIPTION = "Deep learning on the weights of neural networks. `weightspace COMMAND --help` lists the options of one."
 _EXTRAS = {
@@ -38,18 +38,8 @@ _Commands = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: what follows the program's name; that of the process by default.
-
-    Returns:
-        0, or 2 if something was refused, or 130 after an interruption.
-
-    Raises:
-        SystemExit: after ``--help``, and for arguments that do not parse (code 2).
-    """
+def run(arguments: Sequence[str] | None = None) -> int:
+    """See `weightspace.cli.main`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
         print(f"weightspace {__version__}")

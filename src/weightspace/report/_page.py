@@ -10,7 +10,7 @@ from typing import Any
 from .._files import atomic_write
 from ._charts import capacity_chart, curves_charts
 from ._pictures import ERROR_LIMIT, galleries
-from ._runs import Run, find_runs
+from ._runs import Run, find_runs, output_file
 from ._table import Estimate, Group, group_runs
 
 __all__ = ["write_report"]
@@ -30,9 +30,11 @@ def write_report(folders: Iterable[str | os.PathLike[str]], out_html: str | os.P
         The path of the page.
 
     Raises:
-        ReportError: if a folder does not exist or holds no run.
+        ReportError: if a folder does not exist or holds no run, or ``out_html`` is a folder.
     """
     import jinja2
+
+    path = output_file(out_html, "report.html")
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("weightspace.report", "."),
@@ -48,7 +50,6 @@ def write_report(folders: Iterable[str | os.PathLike[str]], out_html: str | os.P
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         error_limit=ERROR_LIMIT,
     )
-    path = Path(out_html)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from .._errors import ReportError
 from .._files import atomic_write
-from ._runs import Run, find_runs
+from ._runs import Run, find_runs, output_file
 from ._table import Group, Row, group_runs
 
 if TYPE_CHECKING:
@@ -179,15 +179,15 @@ def figure_demo(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLik
         The path of the picture.
 
     Raises:
-        ReportError: if there are no runs, or none of them has pictures.
+        ReportError: if there are no runs, none of them has pictures, or ``out`` is a folder.
     """
+    path = output_file(out, "figure.png")
     samples = [each for group in group_runs(find_runs(folders)) for each in _first_samples(group)]
     if not samples:
         raise ReportError("none of these runs has pictures: samples.safetensors with before, target and edited")
     best = min(samples, key=lambda each: (-each.row.k, float(each.error.mean())))
     plain = [each for each in samples if each.row.architecture == best.row.architecture and each.row.k == 1]
     variants = [*plain[:1], best] if best.row.k > 1 else [best]
-    path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         _draw(variants, examples).savefig(temporary, format="png", dpi=160, facecolor="white")

@@ -154,3 +154,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
     return value
+
+
+def output_file(path: str | os.PathLike[str], example: str) -> Path:
+    """A path that may be written; ReportError if it is a folder."""
+    if Path(path).is_dir():
+        raise ReportError(f"{path} is a folder; give the file to write, for example {Path(path) / example}")
+    return Path(path)
