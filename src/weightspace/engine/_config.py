@@ -72,8 +72,12 @@ class TrainConfig:
         self._check_schedule()
 
     def _check_types(self) -> None:
-        kinds = {bool: (bool, "True or False"), int: (int, "a whole number"), float: (int | float, "a number")}
-        kinds |= {float | None: (int | float | None, "a number or None")}
+        kinds: dict[Any, tuple[Any, str]] = {
+            bool: (bool, "True or False"),
+            int: (int, "a whole number"),
+            float: (int | float, "a number"),
+            float | None: (int | float | None, "a number or None"),
+        }
         for name, hint in get_type_hints(type(self)).items():
             if hint in kinds:
                 kind, expected = kinds[hint]

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .._errors import ZooError
 
@@ -36,13 +36,16 @@ class FitRecipe:
     stop_psnr: float | None = 40.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.betas, list):  # as JSON has it
-            object.__setattr__(self, "betas", tuple(self.betas))
-        betas = self.betas if isinstance(self.betas, tuple) else ()
+        betas: Any = self.betas
+        if isinstance(betas, list):  # as JSON has it
+            betas = tuple(betas)
+            object.__setattr__(self, "betas", betas)
         allowed = {
             "steps": type(self.steps) is int and self.steps >= 1,
             "learning_rate": _is_number(self.learning_rate) and self.learning_rate > 0,
-            "betas": len(betas) == 2 and all(_is_number(beta) and 0 <= beta < 1 for beta in betas),
+            "betas": isinstance(betas, tuple)
+            and len(betas) == 2
+            and all(_is_number(beta) and 0 <= beta < 1 for beta in betas),
             "eps": _is_number(self.eps) and self.eps > 0,
             "schedule": self.schedule in ("constant", "cosine"),
             "stop_psnr": self.stop_psnr is None or _is_number(self.stop_psnr),

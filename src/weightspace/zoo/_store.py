@@ -158,7 +158,7 @@ class ZooFolder:
 def _check_keys(file: Path, manifest: Mapping[str, Any]) -> None:
     """ZooError names the first key that a manifest, or an entry of it, lacks."""
     entry = ("file", "bytes", "sha256")
-    needed = [("", manifest, RESERVED)]
+    needed: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [("", manifest, RESERVED)]
     needed += [(f"shards[{i}].", shard, (*entry, "networks")) for i, shard in enumerate(manifest.get("shards", ()))]
     if manifest.get("metadata") is not None:
         needed.append(("metadata.", manifest["metadata"], entry))
