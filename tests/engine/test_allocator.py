@@ -9,14 +9,13 @@ from weightspace.engine import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-for _ in range(3):
+faults = []
+for _ in range(25):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     block = torch.ones(10_000_000)
     del block
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    block = torch.ones(10_000_000)
-    del block
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sorted(faults)[12])
 """
 
 
@@ -26,4 +25,5 @@ def test_large_blocks_are_not_fetched_from_the_system_again_and_again():
         done = subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
+    # page faults of the median block; the heap grows during the first ones
     assert faults("keep") < 0.1 * faults("default")
