@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin, get_type_hints
-
-from torch import nn
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 from .._errors import ModelError
+from ..nn import Standardization
 from ..space import WeightSpace
+from ._metanetwork import Body, Metanetwork, Task
 
-__all__ = ["Task", "architectures", "build", "register"]
-
-Task = Literal["equivariant", "invariant"]
-_REGISTRY: dict[str, Callable[..., nn.Module]] = {}
+__all__ = ["architectures", "build", "register"]
 
 
-def register(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Makes a metanetwork known to `build` under a name."""
+@dataclass(frozen=True)
+class _Architecture:
+    make: Callable[..., Body]
+    tasks: tuple[Task, ...]
+    standardize: Standardization
 
-    def add(cls: type[nn.Module]) -> type[nn.Module]:
-        _REGISTRY[name] = cls
-        return cls
+
+_REGISTRY: dict[str, _Architecture] = {}
+_COMMON = {name: hint for name, hint in get_type_hints(Metanetwork.__init__).items() if name not in ("make", "return")}
+
+
+def register(
+    name: str, *, standardize: Standardization = "none", tasks: tuple[Task, ...] = ("equivariant", "invariant")
+) -> Callable[[Callable[..., Body]], Callable[..., Body]]:
+    """Makes an architecture known to `build` under a name.
+
+    The registered function takes the space, the `Ports` and the options of the architecture as annotated keywords,
+    and returns the `Body` of the network.
+
+    Args:
+        name: the name.
+        standardize: how the input is standardised by default.
+        tasks: the tasks that the architecture serves.
+    """
+
+    def add(make: Callable[..., Body]) -> Callable[..., Body]:
+        _REGISTRY[name] = _Architecture(make, tasks, standardize)
+        return make
 
     return add
 
 
-def architectures() -> tuple[str, ...]:
-    """The names that `build` knows."""
-    return tuple(_REGISTRY)
+def architectures(task: Task | None = None) -> tuple[str, ...]:
+    """The names that `build` knows, of those that serve a task if one is named."""
+    return tuple(name for name, known in _REGISTRY.items() if task is None or task in known.tasks)
 
 
-def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: Any) -> nn.Module:
+def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: Any) -> Metanetwork:
     """Builds a metanetwork.
 
     Args:
@@ -41,9 +60,9 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
         space: weight space of the networks that it takes.
         task: "equivariant": weight features to weight features with ``out_channels`` channels; "invariant": weight
             features to a tensor ``[batch, out_features]``.
-        options: keywords of the architecture; all have ``in_channels``, ``out_channels`` | ``out_features``,
-            ``hidden``, ``depth``, ``dropout`` and ``standardize``, by default as in the published configuration
-            (but for the statistics that standardise the input of DWS, which are shared so that they are equivariant).
+        options: those of `Metanetwork`, which all architectures have (``in_channels``, ``out_channels`` |
+            ``out_features``, ``standardize``, ``probes``, ``gradients``), and those of the architecture (``hidden``,
+            ``depth``, ``dropout``, ...), by default as in the published configuration.
 
     Raises:
         ModelError: for an unknown name, task or option.
@@ -56,23 +75,27 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
     """
     if name not in _REGISTRY:
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(_REGISTRY)}")
-    if task not in ("equivariant", "invariant"):
+    known = _REGISTRY[name]
+    if task not in get_args(Task):
         raise ModelError(f"task: expected 'equivariant' or 'invariant', found {task!r}")
-    accepted = [p for p in inspect.signature(_REGISTRY[name]).parameters if p not in ("space", "task")]
-    if unknown := [option for option in options if option not in accepted]:
-        raise ModelError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(accepted)}")
+    if task not in known.tasks:
+        others = ", ".join(architectures(task))
+        raise ModelError(f"{name} serves {' and '.join(known.tasks)} tasks only; for an {task} one: {others}")
+    own = {o: h for o, h in get_type_hints(known.make).items() if o not in ("space", "ports", "return")}
+    common = {o: h for o, h in _COMMON.items() if o not in ("space", "task", "options")}
+    if unknown := [option for option in options if option not in common | own]:
+        raise ModelError(f"{name} has no option {', '.join(unknown)}; it has {', '.join([*common, *own])}")
     if (wrong := "out_features" if task == "equivariant" else "out_channels") in options:
         raise ModelError(f"{wrong} does not go with task={task!r}: its outputs are counted by the other one")
-    hints = get_type_hints(_REGISTRY[name].__init__)
     for option, value in options.items():
-        _check(option, hints[option], value)
-    return _REGISTRY[name](space, task, **options)
+        _check(option, (common | own)[option], value)
+    return Metanetwork(known.make, space, task, **{"standardize": known.standardize} | options)
 
 
 def _check(option: str, hint: Any, value: Any) -> None:
     """Refuses a value that is not of the annotated kind: one of a choice, a flag, a count, or a finite number."""
     choices = get_args(hint)
-    if get_origin(hint) is Literal:
+    if get_origin(hint) is not None and all(isinstance(choice, str) for choice in choices):
         good, expected = value in choices, "one of " + ", ".join(map(repr, choices))
     elif hint is bool:
         good, expected = isinstance(value, bool), "True or False"

@@ -1,9 +1,12 @@
 """Equivariant maps on weight features."""
 
 from ._capacity import OutputCapacityExpansion, merge_ensemble
+from ._encoding import ProbeFeatures
+from ._gradient import GradientFeatures
+from ._graph import Graph, GraphDecoder, GraphEncoder, GraphPool, GraphState
 from ._layout import Permuted, check_space
 from ._linear import EquivariantLinear, InvariantPool
-from ._message import Graph, GraphEncoder, GraphState, MessagePassing
+from ._message import MessagePassing
 from ._mlp import head
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
 from ._pool import Reduction
@@ -13,8 +16,11 @@ __all__ = [
     "BatchNorm",
     "Dropout",
     "EquivariantLinear",
+    "GradientFeatures",
     "Graph",
+    "GraphDecoder",
     "GraphEncoder",
+    "GraphPool",
     "GraphState",
     "InvariantPool",
     "LearnedScale",
@@ -22,6 +28,7 @@ __all__ = [
     "OutputCapacityExpansion",
     "Permuted",
     "Pointwise",
+    "ProbeFeatures",
     "Reduction",
     "SetAttention",
     "Standardization",

@@ -1,65 +1,21 @@
 """Engine 2: message passing on the graph of the input network, as dense complete bipartite blocks.
 
-The graph has the neurons as nodes and the weights as edges. A weight matrix is a complete bipartite block, so a message
-is a broadcast sum over ``[batch, out, in, channels]``: no edge index, no scatter. Residual and parallel branches are
-several blocks into one neuron group.
+A message is a broadcast sum over a block ``[batch, out, in, channels]``: no edge index, no scatter.
 """
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._errors import ModelError
-from ..space import NeuronGroup, WeightFeatures, WeightSpace
 from ._dropout import dropout
+from ._graph import Graph, GraphState
 from ._pool import add_rows_and_columns, fan_out
 
-__all__ = ["Graph", "GraphEncoder", "GraphState", "MessagePassing"]
-
-
-class Graph:
-    """Which parameters of a space are edges between two neuron groups, and which are features of one group's nodes.
-
-    Attributes:
-        groups: the neuron groups.
-        edges: (position of the parameter, source group, target group, plain axes) for each weight.
-        nodes: for each group the positions of its vectors.
-
-    Raises:
-        ModelError: for a parameter that is neither.
-    """
-
-    def __init__(self, space: WeightSpace) -> None:
-        self.groups: tuple[NeuronGroup, ...] = space.groups
-        self.edges: list[tuple[int, str, str, int]] = []
-        self.nodes: dict[str, list[int]] = {group.name: [] for group in space.groups}
-        for i, parameter in enumerate(space.parameters):
-            labels = [axis.group for axis in parameter.axes[:2] if axis.group is not None]
-            plain = math.prod(axis.size for axis in parameter.axes if axis.group is None)
-            if len(parameter.groups) == len(labels) == 2 and [a.side for a in parameter.axes[:2]] == ["out", "in"]:
-                self.edges.append((i, labels[1], labels[0], plain))
-            elif len(parameter.groups) == len(labels) == 1 and plain == 1:
-                self.nodes[labels[0]].append(i)
-            else:
-                raise ModelError(
-                    f"parameter {parameter.name!r} with shape {parameter.shape} is neither a weight [out, in, ...] "
-                    "between two neuron groups nor a vector on one"
-                )
-        self.vectors = max(1, *(len(members) for members in self.nodes.values()))
-        self.taps = max(1, *(edge[3] for edge in self.edges))
-
-
-class GraphState(NamedTuple):
-    """Features of all nodes, by neuron group, and of all edges, in the order of ``Graph.edges``."""
-
-    nodes: dict[str, Float[Tensor, "batch n channels"]]
-    edges: list[Float[Tensor, "batch out in channels"]]
+__all__ = ["MessagePassing"]
 
 
 class _NormalizedSiLU(nn.Module):
@@ -72,49 +28,6 @@ class _NormalizedSiLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return dropout(F.silu(self.norm(x)), self.dropout, self.training)
-
-
-class GraphEncoder(nn.Module):
-    """Weight features as a graph: biases become node features, weights edge features, each plus a learned code.
-
-    The codes tell apart what no symmetry relates: each input neuron, each hidden group, each output neuron, and each
-    block of weights by its dense end. Input neurons, which have no bias, get the constant 1.
-
-    Args:
-        space: weight space of the networks.
-        in_channels: channels of the features.
-        channels: channels of nodes and edges.
-    """
-
-    def __init__(self, space: WeightSpace, in_channels: int, channels: int) -> None:
-        super().__init__()
-        graph = self.graph = Graph(space)
-        self.node = nn.Linear(graph.vectors * in_channels, channels)
-        self.edge = nn.Linear(graph.taps * in_channels, channels)
-        self.node_code = nn.ParameterList(
-            nn.Parameter(0.1 * torch.randn(1 if group.kind == "hidden" else group.size, channels))
-            for group in space.groups
-        )
-        size = {group.name: 1 if group.kind == "hidden" else group.size for group in space.groups}
-        self.edge_code = nn.ParameterList(
-            nn.Parameter(0.1 * torch.randn(size[target], size[source], channels))
-            for _, source, target, _ in graph.edges
-        )
-
-    def forward(self, theta: WeightFeatures) -> GraphState:
-        """Embeds a batch of networks."""
-        nodes = {}
-        for group, code in zip(self.graph.groups, self.node_code, strict=True):
-            members = [theta.tensors[i] for i in self.graph.nodes[group.name]]
-            if not members:
-                members = [theta.tensors[0].new_ones(len(theta), group.size, theta.channels)]
-            features = torch.cat(members, dim=-1)
-            nodes[group.name] = self.node(F.pad(features, (0, self.node.in_features - features.shape[-1]))) + code
-        edges = []
-        for (i, *_), code in zip(self.graph.edges, self.edge_code, strict=True):
-            features = theta.tensors[i].flatten(3)
-            edges.append(self.edge(F.pad(features, (0, self.edge.in_features - features.shape[-1]))) + code)
-        return GraphState(nodes, edges)
 
 
 class MessagePassing(nn.Module):

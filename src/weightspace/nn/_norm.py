@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from ._layout import check_space
 
 __all__ = ["BatchNorm", "Dropout", "LearnedScale", "Pointwise", "Standardization", "Standardize"]
 
-Standardization = Literal["orbit", "tensor", "entry", "none"]
+Standardization = Literal["orbit", "tensor", "entry", "scale", "none"]
 
 
 class Pointwise(nn.Module):
@@ -105,20 +105,21 @@ class Standardize(nn.Module):
         space: weight space of the networks.
         mode: over what statistics are shared beside the networks: "orbit" shares them over each orbit of entries
             under permutations of hidden neurons and "tensor" over all entries of a parameter, which are both
-            equivariant; "entry" shares nothing, as published for DWS, and is *not* equivariant; "none" does nothing.
+            equivariant; "entry" shares nothing, as published for DWS, and is *not* equivariant; "scale" is "orbit"
+            without the mean, which commutes with signs and scales of neurons too; "none" does nothing.
         channels: channels of the input.
     """
 
     def __init__(self, space: WeightSpace, mode: Standardization = "orbit", channels: int = 1) -> None:
         super().__init__()
-        if mode not in ("orbit", "tensor", "entry", "none"):
-            raise ModelError(f"standardize: expected 'orbit', 'tensor', 'entry' or 'none', found {mode!r}")
+        if mode not in get_args(Standardization):
+            raise ModelError(f"standardize: expected one of {', '.join(get_args(Standardization))}, found {mode!r}")
         self.space, self.mode, self.channels = space, mode, channels
         hidden = {group.name for group in space.groups if group.kind == "hidden"}
         self._shared: list[list[int]] = []
         for i, parameter in enumerate(space.parameters):
             every = mode == "tensor"
-            axes = [j for j, axis in enumerate(parameter.axes) if every or (axis.group in hidden and mode == "orbit")]
+            axes = [j for j, axis in enumerate(parameter.axes) if every or (axis.group in hidden and mode != "entry")]
             self._shared.append([0, *(1 + j for j in axes)])
             shape = [1 if j in axes else axis.size for j, axis in enumerate(parameter.axes)]
             if mode != "none":
@@ -142,6 +143,8 @@ class Standardize(nn.Module):
             return
         for i, (axes, tensor) in enumerate(zip(self._shared, theta.tensors, strict=True)):
             std, mean = torch.std_mean(tensor.double(), dim=axes, keepdim=True)
+            if self.mode == "scale":
+                std, mean = (std.square() + mean.square()).sqrt(), torch.zeros_like(mean)
             std = torch.where(std > 1e-5 * (1e-5 + mean.abs()), std, 1.0)
             getattr(self, f"mean{i}").copy_(mean)
             getattr(self, f"std{i}").copy_(std)

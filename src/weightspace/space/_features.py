@@ -115,6 +115,10 @@ class WeightFeatures:
         columns = zip(self.tensors, *(other.tensors for other in others), strict=True)
         return WeightFeatures(self.space, tuple(fn(*column) for column in columns))
 
+    def concatenate(self, other: WeightFeatures) -> WeightFeatures:
+        """The channels of both, side by side."""
+        return self.map(lambda a, b: torch.cat([a, b], dim=-1), other)
+
     def to(self, *args: Any, **kwargs: Any) -> WeightFeatures:
         """Moves or casts every tensor, as `torch.Tensor.to` does."""
         return self.map(lambda t: t.to(*args, **kwargs))

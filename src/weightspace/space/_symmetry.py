@@ -32,6 +32,24 @@ class SymmetryGroup:
     space: WeightSpace
     factors: tuple[MonomialGroup, ...]
 
+    def factor(self, name: str) -> MonomialGroup:
+        """The matrix group on the neuron group of that name."""
+        return {group.name: factor for group, factor in self._pairs()}[name]
+
+    def restricted(self, *, io: bool = True, scales: bool = True) -> SymmetryGroup:
+        """The subgroup without permutations of input and output neurons (``io=False``) or without any scales."""
+        return SymmetryGroup(
+            self.space,
+            tuple(
+                TRIVIAL
+                if group.kind != "hidden" and not io
+                else MonomialGroup(PERMUTATION.name if factor.permutes else TRIVIAL.name, factor.permutes)
+                if factor.scales != "none" and not scales
+                else factor
+                for group, factor in self._pairs()
+            ),
+        )
+
     def sample(
         self,
         batch: int,

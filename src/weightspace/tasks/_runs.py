@@ -39,7 +39,7 @@ def build_variant(variant: Variant, space: WeightSpace, seed: int, training: Wei
         net = build(variant.architecture, space, "equivariant", out_channels=variant.k, **variant.options)
         editor = OutputCapacityExpansion(net, space, init_scale=variant.init_scale)
     if training is not None:
-        net.standardize.fit(training)  # type: ignore[operator, union-attr]
+        net.standardize.fit(training)
     return editor
 
 
