@@ -1,10 +1,10 @@
 """Equivariant maps on weight features."""
 
 from ._capacity import OutputCapacityExpansion, merge_ensemble
-from ._encoding import ProbeFeatures
+from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from ._gradient import GradientFeatures
 from ._graph import Graph, GraphDecoder, GraphEncoder, GraphPool, GraphState
-from ._layout import Permuted, check_space
+from ._layout import check_space
 from ._linear import EquivariantLinear, InvariantPool
 from ._message import MessagePassing
 from ._mlp import head
@@ -16,6 +16,7 @@ __all__ = [
     "BatchNorm",
     "Dropout",
     "EquivariantLinear",
+    "GaussianFourier",
     "GradientFeatures",
     "Graph",
     "GraphDecoder",
@@ -23,14 +24,15 @@ __all__ = [
     "GraphPool",
     "GraphState",
     "InvariantPool",
+    "LearnedPosition",
     "LearnedScale",
     "MessagePassing",
     "OutputCapacityExpansion",
-    "Permuted",
     "Pointwise",
     "ProbeFeatures",
     "Reduction",
     "SetAttention",
+    "SinusoidalPosition",
     "Standardization",
     "Standardize",
     "check_space",

@@ -1,7 +1,192 @@
-"""placeholder, being written"""
+"""Input encodings: maps of weight features that add what a body could not see by itself."""
 
-from torch import nn
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .._errors import ModelError
+from ..space import Parameter, WeightFeatures, WeightSpace
+from ._layout import check_space
+
+__all__ = ["GaussianFourier", "LearnedPosition", "ProbeFeatures", "SinusoidalPosition"]
+
+
+class GaussianFourier(nn.Module):
+    r"""Random Fourier features of every entry: ``x -> [sin 2 pi x B, cos 2 pi x B]`` with ``B ~ N(0, scale^2)``, fixed.
+
+    Sources: Tancik et al. (2020), arXiv 2006.10739; for weight features Zhou et al. (2023), arXiv 2305.13546.
+
+    Args:
+        space: weight space of the features.
+        in_channels: channels of the input.
+        frequencies: columns m of B.
+        scale: standard deviation of B.
+
+    Attributes:
+        out_channels: 2 m.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, space: WeightSpace, in_channels: int, frequencies: int = 128, scale: float = 3.0) -> None:
+        super().__init__()
+        self.space, self.in_channels, self.out_channels = space, in_channels, 2 * frequencies
+        self.register_buffer("matrix", 2 * math.pi * scale * torch.randn(in_channels, frequencies))
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+        """Encodes every entry."""
+        check_space(self.space, theta, self.in_channels)
+        return theta.map(self._encode)
+
+    def _encode(self, x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries features"]:
+        angles = x @ self.matrix
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class SinusoidalPosition(nn.Module):
+    r"""Appends the positions of input and output units, by which a map that permutes them too can tell them apart.
+
+    With z spread evenly over [-1, 1] and ``s = linspace(1, max_frequency / 2, bands)``, a unit has the code
+    ``[sin(pi z s), cos(pi z s), z]``. A parameter gets the codes of the input units that it carries plus those of the
+    output units that it carries, and zeros if it carries neither. (The published code also adds the code of z = 0 to
+    all entries; that is a constant, which the bias of the next layer absorbs.)
+
+    Source: Zhou et al. (2023), arXiv 2302.14040 ("IOSinusoidalEncoding" of its code).
+
+    Args:
+        space: weight space of the features.
+        max_frequency: twice the largest factor s.
+        bands: number of factors s.
+
+    Attributes:
+        extra_channels: number of channels appended, 2 * bands + 1.
+    """
+
+    def __init__(self, space: WeightSpace, max_frequency: float = 3.0, bands: int = 3) -> None:
+        super().__init__()
+        self.space, self.extra_channels = space, 2 * bands + 1
+        factors = math.pi * torch.linspace(1.0, max_frequency / 2, bands)
+        for i, parameter in enumerate(space.parameters):
+            code = torch.zeros(1, *parameter.shape, self.extra_channels)
+            for _, axis in _ends(space, parameter):
+                z = torch.linspace(-1.0, 1.0, parameter.shape[axis])[:, None]
+                code += _along(torch.cat([(z * factors).sin(), (z * factors).cos(), z], dim=-1), axis, parameter)
+            self.register_buffer(f"code{i}", code, persistent=False)
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+        """Appends the codes."""
+        check_space(self.space, theta)
+        codes = tuple(
+            getattr(self, f"code{i}").expand(len(theta), *t.shape[1:-1], -1) for i, t in enumerate(theta.tensors)
+        )
+        return theta.concatenate(WeightFeatures(self.space, codes))
+
+
+class LearnedPosition(nn.Module):
+    """Adds learned vectors: one for each parameter, one for each input unit and one for each output unit.
+
+    Source: Zhou et al. (2023), arXiv 2305.13546 ("LearnedPosEmbedding" of its code).
+
+    Args:
+        space: weight space of the features.
+        channels: channels of the features.
+    """
+
+    def __init__(self, space: WeightSpace, channels: int) -> None:
+        super().__init__()
+        self.space, self.channels = space, channels
+        self.parameter = nn.Parameter(0.1 * torch.randn(len(space.parameters), channels))
+        self._named = {group.name: i for i, group in enumerate(g for g in space.groups if g.kind != "hidden")}
+        self.unit = nn.ParameterList(0.1 * torch.randn(space.group(name).size, channels) for name in self._named)
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+        """Adds the vectors."""
+        check_space(self.space, theta, self.channels)
+        tensors = []
+        for parameter, tensor, position in zip(self.space.parameters, theta.tensors, self.parameter, strict=True):
+            for name, axis in _ends(self.space, parameter):
+                position = position + _along(self.unit[self._named[name]], axis, parameter)
+            tensors.append(tensor + position)
+        return WeightFeatures(self.space, tuple(tensors))
+
+
+def _ends(space: WeightSpace, parameter: Parameter) -> list[tuple[str, int]]:
+    """The axes of a parameter that carry input or output units: (neuron group, place)."""
+    kinds = {group.name: group.kind for group in space.groups}
+    return [
+        (axis.group, i)
+        for i, axis in enumerate(parameter.axes)
+        if axis.group is not None and kinds[axis.group] != "hidden"
+    ]
+
+
+def _along(code: Float[Tensor, "units channels"], axis: int, parameter: Parameter) -> Tensor:
+    """A vector for each unit, shaped to be broadcast over the other axes: [1, *axes, channels]."""
+    shape = [1] * (len(parameter.axes) + 2)
+    shape[1 + axis], shape[-1] = code.shape
+    return code.view(shape)
 
 
 class ProbeFeatures(nn.Module):
-    out_channels: int = 0
+    """What the neurons of the input network compute at learned probe points.
+
+    The values of a neuron over all probe points (an input's coordinates, a hidden neuron after its activation, the
+    output with its offset) are mapped to a vector, one linear map and layer normalisation for each neuron group. A
+    weight gets the sum of a linear map of its target's vector and of one of its source's, a bias its neuron's vector.
+    Each input channel is a network of its own.
+
+    Source: Kofinas et al. (2024), arXiv 2403.12143 (there added to the node embeddings of the graph).
+
+    Args:
+        space: weight space of the networks.
+        in_channels: channels of the raw networks.
+        probes: number of probe points, drawn from U[-1, 1].
+        channels: length of the vectors.
+
+    Attributes:
+        out_channels: ``channels``.
+
+    Raises:
+        ModelError: if a parameter has axes without neurons, so that the space cannot run its networks.
+    """
+
+    def __init__(self, space: WeightSpace, in_channels: int, probes: int, channels: int = 8) -> None:
+        super().__init__()
+        check_dense(space)
+        self.space, self.in_channels, self.out_channels = space, in_channels, channels
+        self.points = nn.Parameter(torch.rand(probes, space.groups[0].size) * 2 - 1)
+        self.neuron = nn.ModuleList(
+            nn.Sequential(nn.Linear(in_channels * probes, channels), nn.LayerNorm(channels)) for _ in space.groups
+        )
+        self.target = nn.Linear(channels, channels, bias=False)
+        self.source = nn.Linear(channels, channels, bias=False)
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+        """Maps raw networks to weight features with ``out_channels`` channels."""
+        check_space(self.space, theta, self.in_channels)
+        values = self.space.activations(theta, self.points)
+        neurons = {
+            group.name: module(values[group.name].transpose(1, 2).flatten(2))
+            for group, module in zip(self.space.groups, self.neuron, strict=True)
+        }
+        tensors = []
+        for parameter in self.space.parameters:
+            target, *source = (neurons[name] for name in parameter.groups)
+            if source:
+                target = self.target(target).unsqueeze(2) + self.source(source[0]).unsqueeze(1)
+            tensors.append(target)
+        return WeightFeatures(self.space, tuple(tensors))
+
+
+def check_dense(space: WeightSpace) -> None:
+    """Refuses a space with a parameter that is neither a weight between two neuron groups nor a vector of one."""
+    for parameter in space.parameters:
+        if len(parameter.groups) != len(parameter.axes) or len(parameter.axes) > 2:
+            raise ModelError(
+                f"parameter {parameter.name!r} has shape {parameter.shape}; features of what the networks compute need "
+                "weights between two neuron groups and vectors of one, in all parameters"
+            )

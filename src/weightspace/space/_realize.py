@@ -13,22 +13,41 @@ from ._features import WeightFeatures
 if TYPE_CHECKING:
     from ._space import NeuronGroup, WeightSpace
 
-__all__ = ["realize"]
+__all__ = ["activations", "realize"]
 
 
 def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> Tensor:
-    """See `WeightSpace.realize`. Values are kept as [networks, units, points], so that biases broadcast for free."""
+    """See `WeightSpace.realize`."""
+    output = _run(space, theta, x)[space.groups[-1].name]
+    output = output.view(len(theta), theta.channels, *output.shape[1:]).movedim(1, -1).transpose(1, 2)
+    return output.squeeze(-1) if theta.channels == 1 else output
+
+
+def activations(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> dict[str, Tensor]:
+    """See `WeightSpace.activations`."""
+    return {name: _by_channel(value, theta) for name, value in _run(space, theta, x).items()}
+
+
+def _by_channel(value: Tensor, theta: WeightFeatures) -> Tensor:
+    """[networks, units, points], or [units, points] of all networks -> [batch, channels, units, points]."""
+    if value.dim() == 2:
+        return value.expand(len(theta), theta.channels, -1, -1)
+    return value.view(len(theta), theta.channels, *value.shape[1:])
+
+
+def _run(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> dict[str, Tensor]:
+    """What every neuron group computes, as [networks, units, points], so that biases broadcast for free.
+
+    Each channel of each batch member is a network. Inputs that all networks share stay [units, points].
+    """
     _check_input(space, theta, x)
-    batch, channels = len(theta), theta.channels
-    start = x.mT if x.dim() == 2 else x.mT[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
+    start = x.mT if x.dim() == 2 else x.mT[:, None].expand(-1, theta.channels, -1, -1).flatten(0, 1)
     values = {space.groups[0].name: start}
     for group in space.groups[1:]:
         values[group.name] = group.activation.base(_entering(space, theta, group, values))
-    output = values[space.groups[-1].name]
     if space.output_offset:
-        output = output + space.output_offset
-    output = output.view(batch, channels, *output.shape[1:]).movedim(1, -1).transpose(1, 2)
-    return output.squeeze(-1) if channels == 1 else output
+        values[space.groups[-1].name] = values[space.groups[-1].name] + space.output_offset
+    return values
 
 
 def _entering(space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, values: dict[str, Tensor]) -> Tensor:
