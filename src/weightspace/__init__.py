@@ -1,12 +1,13 @@
 """Weight-space learning: networks that take the weights of other networks as input.
 
-The packages `engine`, `report`, `tasks`, `testing` and `zoo` are imported when they are first used: ``ws.zoo.load``.
+The packages `engine`, `report`, `tasks`, `testing`, `theory` and `zoo` are imported when they are first used:
+``ws.zoo.load``.
 """
 
 from importlib import import_module
 from types import ModuleType
 
-from . import group, models, nn, space
+from . import group, models, nn, orbit, space
 from ._errors import (
     EngineError,
     ModelError,
@@ -19,6 +20,7 @@ from ._errors import (
 )
 from .models import architectures, build
 from .nn import OutputCapacityExpansion, merge_ensemble
+from .orbit import canonicalize
 from .space import WeightFeatures, WeightSpace, mlp, siren
 
 __version__ = "0.1.0"
@@ -36,16 +38,18 @@ __all__ = [
     "ZooError",
     "architectures",
     "build",
+    "canonicalize",
     "group",
     "merge_ensemble",
     "mlp",
     "models",
     "nn",
+    "orbit",
     "siren",
     "space",
 ]
 
-_LAZY = ("engine", "report", "tasks", "testing", "zoo")
+_LAZY = ("engine", "report", "tasks", "testing", "theory", "zoo")
 
 
 def __getattr__(name: str) -> ModuleType:
