@@ -16,7 +16,9 @@ from nfn.layers import NPLinear
 
 import weightspace as ws
 from benchmarks._measure import milliseconds, training_step
+from weightspace.group import PERMUTATION
 from weightspace.nn import EquivariantLinear
+from weightspace.space import SymmetryGroup
 
 
 def theirs(space: ws.WeightSpace, batch: int, channels: int) -> tuple[torch.nn.Module, Callable[[], object]]:
@@ -44,9 +46,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     space = ws.siren([2, 32, 32, 3])
+    everything = SymmetryGroup(space, (PERMUTATION,) * len(space.groups))
     print(f"{'channels':>8}{'ours ms':>10}{'nfn ms':>10}{'nfn / ours':>12}{'coefficients, ours':>20}{'nfn':>10}")
     for channels in (32, 128):
-        layer = EquivariantLinear(space, channels, channels, permuted="all")
+        layer = EquivariantLinear(space, channels, channels, symmetry=everything)
         theta = space.features({p.name: torch.randn(args.batch, *p.shape, channels) for p in space.parameters})
         other, run = theirs(space, args.batch, channels)
         best = milliseconds({"ours": training_step(layer, theta), "nfn": run}, args.repeats)

@@ -1,3 +1,4 @@
+import cmath
 import itertools
 import math
 
@@ -10,7 +11,7 @@ import weightspace as ws
 from weightspace.group import PERMUTATION, TRIVIAL
 from weightspace.nn import EquivariantLinear, InvariantPool
 from weightspace.nn._pool import add_rows_and_columns, fan_out, map_and_pool
-from weightspace.space import SymmetryGroup
+from weightspace.space import Axis, NeuronGroup, Parameter, SymmetryGroup, WeightSpace
 from weightspace.testing import assert_equivariant, assert_invariant, equivariance_error
 from weightspace.testing.strategies import feed_forward_spaces
 
@@ -22,36 +23,103 @@ def group_of(space, permuted):
     )
 
 
-def commutant_dimension(space, permuted):
-    """dim Hom_G(V, V) = mean over the group of the squared trace, by enumerating the group."""
-    sizes = [g.size for g in space.groups]
-    moving = [i for i, g in enumerate(space.groups) if permuted == "all" or g.kind == "hidden"]
-    fixed_points = [
-        [sum(i == p for i, p in enumerate(perm)) for perm in itertools.permutations(range(sizes[i]))] for i in moving
-    ]
-    traces = []
-    for combination in itertools.product(*fixed_points):
-        count = dict(enumerate(sizes)) | dict(zip(moving, combination, strict=True))
-        names = {g.name: count[i] for i, g in enumerate(space.groups)}
-        traces.append(sum(math.prod(names[a.group] for a in p.axes) for p in space.parameters))
-    return sum(t * t for t in traces) / len(traces)
+def commutant_dimension(space, group):
+    """dim Hom_G(V, V) = mean over the group of |trace|², by enumerating the group.
+
+    Positive scales are replaced by cube roots of unity, which commute with the same maps: a scale occurs in the
+    entries of such a map with an exponent from -2 to 2, and none of these but 0 is a multiple of 3.
+    """
+    roots = {"none": 1, "signs": 2, "positive": 3}
+    fixed = []
+    for g, factor in zip(space.groups, group.factors, strict=True):
+        permutations = itertools.permutations(range(g.size)) if factor.permutes else [tuple(range(g.size))]
+        units = [cmath.exp(2j * cmath.pi * k / roots[factor.scales]) for k in range(roots[factor.scales])]
+        fixed.append(
+            [
+                sum(d for i, (p, d) in enumerate(zip(permutation, scales, strict=True)) if i == p)
+                for permutation in permutations
+                for scales in itertools.product(units, repeat=g.size)
+            ]
+        )
+    total, count = 0.0, 0
+    for combination in itertools.product(*fixed):
+        value = {g.name: s for g, s in zip(space.groups, combination, strict=True)}
+        trace = 0
+        for p in space.parameters:
+            out = [value[a.group] if a.side == "out" else value[a.group].conjugate() for a in p.axes]
+            trace += math.prod(out)
+        total, count = total + abs(trace) ** 2, count + 1
+    return total / count
 
 
-@pytest.mark.parametrize("permuted", ["hidden", "all"])
+def loop_space(size=3):
+    """A recurrent network: its weight carries the hidden group twice."""
+    groups = (NeuronGroup("input", 2, "input"), NeuronGroup("h", size), NeuronGroup("output", 1, "output"))
+    out, into = Axis(size, "h", "out"), Axis(size, "h", "in")
+    parameters = (
+        Parameter("embed", (out, Axis(2, "input", "in"))),
+        Parameter("loop", (out, into)),
+        Parameter("bias", (out,)),
+        Parameter("read", (Axis(1, "output", "out"), into)),
+    )
+    return WeightSpace(groups, parameters)
+
+
+def cube_space():
+    """A parameter with three groups, one of them twice in another parameter."""
+    groups = (NeuronGroup("a", 2), NeuronGroup("b", 3), NeuronGroup("c", 2))
+    axis = {g.name: Axis(g.size, g.name, "out") for g in groups}
+    parameters = (
+        Parameter("cube", (axis["a"], axis["b"], axis["c"])),
+        Parameter("pair", (axis["b"], axis["a"])),
+        Parameter("vector", (axis["c"],)),
+    )
+    return WeightSpace(groups, parameters)
+
+
+CHAINS = [(2, 3, 3, 2), (2, 3, 2), (1, 2, 3, 2), (2, 2, 2, 2, 1), (1, 4, 4, 1), (3, 1, 2), (3, 2)]
+PERMUTED = [(ws.mlp(dims), permuted) for dims in CHAINS for permuted in ("hidden", "all")]
+GROUPS = [(space, group_of(space, permuted)) for space, permuted in PERMUTED]
+GROUPS += [
+    (ws.mlp(dims, activation=a), None) for dims in [(2, 3, 3, 2), (2, 3, 2), (1, 2, 3, 1)] for a in ("relu", "tanh")
+]
+GROUPS += [(loop_space(4), None), (cube_space(), None)]
+
+
+@pytest.mark.parametrize(("space", "group"), GROUPS, ids=lambda x: x.summary() if hasattr(x, "summary") else "")
+def test_there_is_one_coefficient_for_each_dimension_of_the_commutant(space, group):
+    group = group or space.symmetry()
+    layer = EquivariantLinear(space, 1, 1, symmetry=group)
+    assert sum(p.numel() for p in layer.linear_parameters()) == pytest.approx(commutant_dimension(space, group))
+
+
+def test_dimensions_that_are_known():
+    """Counted by hand, or by enumerating the permutations."""
+    for dims, hidden, everything in [((2, 3, 3, 2), 114, 62), ((2, 3, 2), 74, 32)]:
+        space = ws.mlp(dims)
+        for permuted, expected in (("hidden", hidden), ("all", everything)):
+            layer = EquivariantLinear(space, 1, 1, symmetry=group_of(space, permuted))
+            assert sum(p.numel() for p in layer.linear_parameters()) == expected
+    # positive scales, 2-3-3-2: W_1 and b_1 mix (3 x 3), W_2 and b_2 alone, W_3 mixes its 2 rows, b_3 its 2 entries
+    relu, tanh = ws.mlp((2, 3, 3, 2)), ws.mlp((2, 3, 3, 2), activation="tanh")
+    assert sum(p.numel() for p in EquivariantLinear(relu, 1, 1, symmetry=relu.symmetry()).linear_parameters()) == 19
+    # signs: beside these b_2 and the columns of W_3 mix: 2 x 2 more
+    assert sum(p.numel() for p in EquivariantLinear(tanh, 1, 1, symmetry=tanh.symmetry()).linear_parameters()) == 23
+
+
 @pytest.mark.parametrize(
-    "dims", [(2, 3, 3, 2), (2, 3, 2), (1, 2, 3, 2), (2, 2, 2, 2, 1), (1, 4, 4, 1), (3, 1, 2), (3, 2)]
+    ("space", "group"),
+    [
+        *((ws.mlp((2, 3, 3, 2)), group_of(ws.mlp((2, 3, 3, 2)), p)) for p in ("hidden", "all")),
+        (ws.mlp((2, 3, 3, 2), activation="tanh"), None),
+        (loop_space(4), None),
+        (cube_space(), None),
+    ],
+    ids=lambda x: x.summary() if hasattr(x, "summary") else "",
 )
-def test_there_is_one_coefficient_for_each_dimension_of_the_commutant(dims, permuted):
-    space = ws.mlp(dims)
-    layer = EquivariantLinear(space, 1, 1, permuted=permuted)
-    assert sum(p.numel() for p in layer.linear_parameters()) == commutant_dimension(space, permuted)
-
-
-@pytest.mark.parametrize("permuted", ["hidden", "all"])
-def test_the_coefficients_are_linearly_independent(permuted):
+def test_the_coefficients_are_linearly_independent(space, group):
     """So the layer spans the whole commutant: as many coefficients as dimensions, none redundant."""
-    space = ws.mlp((2, 3, 3, 2))
-    layer = EquivariantLinear(space, 1, 1, permuted=permuted, reduction="sum").double()
+    layer = EquivariantLinear(space, 1, 1, symmetry=group or space.symmetry(), reduction="sum").double()
     eye = torch.eye(space.num_parameters, dtype=torch.float64)
     pieces = dict(
         zip(
@@ -76,19 +144,15 @@ def test_the_coefficients_are_linearly_independent(permuted):
 def slow_layer(layer, space, theta, permuted):
     """The layer entry by entry: one term for every tied subset, written with loops and no shared pools."""
     names = {g.name for g in space.groups if g.size > 1 and (permuted == "all" or g.kind == "hidden")}
-    pools = layer._pools
-    coefficient = {pair: w for pair, w in zip(pools.of_pair, layer.entry, strict=True)}
-    coefficient |= {(name,): m.weight.mT for name, m in zip(pools.of_single, layer.neuron, strict=True)}
-    coefficient[()] = layer.network.weight.mT
-    reached = {t: [i for i, p in enumerate(space.parameters) if set(t) <= set(p.groups)] for t in coefficient}
-    folded = {i: [j for j, a in enumerate(p.axes) if a.group not in names] for i, p in enumerate(space.parameters)}
     outputs = [torch.zeros(len(theta), *p.shape, layer.out_channels, dtype=torch.float64) for p in space.parameters]
-    for tied, weight in coefficient.items():
-        widths = [math.prod(space.parameters[i].shape[j] for j in folded[i]) for i in reached[tied]]
+    for kind, module in zip(layer._kinds, layer.maps, strict=True):
+        tied = tuple(name for name, _ in kind.labels)
+        reached = [i for i, p in enumerate(space.parameters) if set(tied) <= set(p.groups)]
+        dense = {i: math.prod(a.size for a in space.parameters[i].axes if a.group not in names) for i in reached}
         for place in itertools.product(*(range(space.group(t).size) for t in tied)):
             at = dict(zip(tied, place, strict=True))
             features = []
-            for i in reached[tied]:
+            for i in reached:
                 x = theta.tensors[i]
                 for j in reversed(range(len(space.parameters[i].axes))):
                     name = space.parameters[i].axes[j].group
@@ -97,8 +161,8 @@ def slow_layer(layer, space, theta, permuted):
                     elif name in names:
                         x = x.mean(1 + j)
                 features.append(x.flatten(1))
-            result = torch.cat(features, 1) @ weight + (layer.network.bias if tied == () else 0)
-            for i, part in zip(reached[tied], result.split([w * layer.out_channels for w in widths], 1), strict=True):
+            result = module(torch.cat(features, 1))
+            for i, part in zip(reached, result.split([dense[i] * layer.out_channels for i in reached], 1), strict=True):
                 axes = space.parameters[i].axes
                 where = [slice(None), *(at.get(a.group, slice(None)) for a in axes), slice(None)]
                 shape = [
@@ -115,12 +179,56 @@ def slow_layer(layer, space, theta, permuted):
 def test_agrees_with_a_slow_twin(dims, permuted):
     space = ws.mlp(dims)
     torch.manual_seed(0)
-    layer = EquivariantLinear(space, 2, 3, permuted=permuted).double()
-    torch.nn.init.normal_(layer.network.bias)
+    layer = EquivariantLinear(space, 2, 3, symmetry=group_of(space, permuted)).double()
+    torch.nn.init.normal_(layer.maps[-1].bias)
     theta = space.features({p.name: torch.randn(2, *p.shape, 2, dtype=torch.float64) for p in space.parameters})
     with torch.no_grad():
         for found, expected in zip(layer(theta).tensors, slow_layer(layer, space, theta, permuted), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "max"])
+@pytest.mark.parametrize(
+    "space", [loop_space(3), loop_space(2), loop_space(1), cube_space()], ids=["3", "2", "1", "cube"]
+)
+def test_any_axis_labels(space, reduction):
+    """Universal neural functionals: one neuron group twice on a parameter, or three groups."""
+    torch.manual_seed(0)
+    layer = EquivariantLinear(space, 2, 3, reduction=reduction)
+    assert_equivariant(layer, space, channels=2)
+    theta = space.features({p.name: torch.randn(2, *p.shape, 2) for p in space.parameters})
+    layer(theta).flatten().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+
+
+def test_a_recurrent_weight_sees_its_transpose_and_its_diagonal():
+    space = loop_space(4)
+    torch.manual_seed(0)
+    layer = EquivariantLinear(space, 1, 1).double()
+    theta = space.features({p.name: torch.zeros(1, *p.shape, 1, dtype=torch.float64) for p in space.parameters})
+    theta["loop"][0, 1, 2] = 1.0
+    background, change = layer(theta)["loop"][0, ..., 0], torch.zeros(4, 4, dtype=torch.float64)
+    (entry,) = [m for k, m in zip(layer._kinds, layer.maps, strict=True) if len(k.labels) == 2]
+    with torch.no_grad():
+        entry.weight.zero_()
+    change = background - layer(theta)["loop"][0, ..., 0]
+    assert change[1, 2] != 0
+    assert change[2, 1] != 0
+    assert change[1, 2] != change[2, 1]
+    assert (change != 0).sum() == 2
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "identity"])
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=6), st.integers(0, 999))
+def test_the_whole_symmetry_group(activation, dims, seed):
+    space = ws.mlp(dims, activation=activation)
+    torch.manual_seed(seed)
+    layer = EquivariantLinear(space, 2, 3, symmetry=space.symmetry())
+    assert_equivariant(layer, space, space.symmetry(), channels=2, seed=seed)
+    if len(dims) > 2 and activation in ("relu", "tanh"):
+        with pytest.raises(ws.ModelError, match="attention over neurons does not commute"):
+            EquivariantLinear(space, 2, 3, symmetry=space.symmetry(), neuron_map="attention")
 
 
 @settings(max_examples=25, deadline=None)
@@ -133,11 +241,10 @@ def test_agrees_with_a_slow_twin(dims, permuted):
 )
 def test_every_configuration_is_equivariant(space, reduction, neuron_map, permuted, seed):
     torch.manual_seed(seed)
-    layer = EquivariantLinear(space, 2, 3, permuted=permuted, reduction=reduction, neuron_map=neuron_map)
-    assert_equivariant(layer, space, group_of(space, permuted), channels=2, seed=seed)
-    assert_invariant(
-        InvariantPool(space, 2, permuted=permuted, reduction=reduction), space, group_of(space, permuted), channels=2
-    )
+    group = group_of(space, permuted)
+    layer = EquivariantLinear(space, 2, 3, symmetry=group, reduction=reduction, neuron_map=neuron_map)
+    assert_equivariant(layer, space, group, channels=2, seed=seed)
+    assert_invariant(InvariantPool(space, 2, symmetry=group, reduction=reduction), space, group, channels=2)
 
 
 def test_it_is_not_equivariant_under_more():
@@ -208,19 +315,8 @@ def test_wrong_spaces_and_channels_are_refused():
         layer(space.sample(2))
 
 
-def test_a_parameter_with_one_group_twice_is_refused():
-    from weightspace.space import Axis, NeuronGroup, Parameter, WeightSpace
-
-    loop = Parameter("w", (Axis(3, "hidden", "out"), Axis(3, "hidden", "in")))
-    space = WeightSpace((NeuronGroup("input", 2, "input"), NeuronGroup("hidden", 3)), (loop,))
-    with pytest.raises(ws.ModelError, match=r"'w' carries the permuted neuron groups \('hidden', 'hidden'\)"):
-        EquivariantLinear(space, 1, 1)
-
-
 def test_parallel_branches_and_taps():
     """Two weights between the same groups, one of them with taps: a convolution beside a dense skip."""
-    from weightspace.space import Axis, NeuronGroup, Parameter, WeightSpace
-
     groups = (
         NeuronGroup("input", 2, "input"),
         NeuronGroup("a", 3),

@@ -1,5 +1,6 @@
 """Equivariant maps on weight features."""
 
+from ._attention import NeuronAttention, PerParameter, WeightTransformerBlock
 from ._capacity import OutputCapacityExpansion, merge_ensemble
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from ._gradient import GradientFeatures
@@ -10,9 +11,11 @@ from ._message import MessagePassing
 from ._mlp import head
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
 from ._pool import Reduction
+from ._relational import Attend, Pairs, PairsFromGraph, PairsToGraph, RelationalAttention
 from ._set_attention import SetAttention
 
 __all__ = [
+    "Attend",
     "BatchNorm",
     "Dropout",
     "EquivariantLinear",
@@ -27,14 +30,21 @@ __all__ = [
     "LearnedPosition",
     "LearnedScale",
     "MessagePassing",
+    "NeuronAttention",
     "OutputCapacityExpansion",
+    "Pairs",
+    "PairsFromGraph",
+    "PairsToGraph",
+    "PerParameter",
     "Pointwise",
     "ProbeFeatures",
     "Reduction",
+    "RelationalAttention",
     "SetAttention",
     "SinusoidalPosition",
     "Standardization",
     "Standardize",
+    "WeightTransformerBlock",
     "check_space",
     "head",
     "merge_ensemble",

@@ -1,45 +1,48 @@
-"""How the axes of each parameter enter a permutation-equivariant map: permuted axes first, the others as channels."""
+"""How the axes of each parameter enter an equivariant map: those that the group moves first, the others as channels."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from .._errors import ModelError
-from ..space import Parameter, WeightFeatures, WeightSpace
+from ..space import Axis, Parameter, SymmetryGroup, WeightFeatures, WeightSpace
 
-__all__ = ["Layout", "Permuted", "layouts", "permuted_groups"]
+__all__ = ["Layout", "Way", "check_space", "layouts", "ways"]
 
-Permuted = Literal["hidden", "all"]
+Label = tuple[str, int]
+"""A neuron group, and the charge with which an index over it is scaled: 0 for an invariant one."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The axes of one parameter, split into permuted ones and dense ones.
+    """The axes of one parameter, split into those that a group moves and dense ones.
 
     Attributes:
-        groups: the permuted neuron groups that the parameter carries, in the order of its axes.
-        order: axes of a tensor [batch, *axes, channels] with the permuted axes moved to the front.
+        groups: the neuron groups of the moving axes, in their order.
+        charges: how often each moving axis is scaled by its neuron's scale: 1 or -1, or 0 where nothing scales.
+        signs: whether the scales of a moving axis are signs, whose charges count modulo 2.
+        order: axes of a tensor [batch, *axes, channels] with the moving axes in front.
         dense: sizes of the dense axes; they are folded into the channels.
     """
 
     groups: tuple[str, ...]
+    charges: tuple[int, ...]
+    signs: tuple[bool, ...]
     order: tuple[int, ...]
     dense: tuple[int, ...]
 
     @property
     def multiplicity(self) -> int:
         """How many folded channels stand for one channel."""
-        count = 1
-        for size in self.dense:
-            count *= size
-        return count
+        return int(torch.Size(self.dense).numel())
 
     def fold(self, tensor: Tensor) -> Tensor:
-        """[batch, *axes, channels] -> [batch, *permuted, dense * channels]; a view where no dense axis comes first."""
+        """[batch, *axes, channels] -> [batch, *moving, dense * channels]; a view where no dense axis comes first."""
         return tensor.permute(self.order).flatten(1 + len(self.groups)) if self.dense else tensor
 
     def unfold(self, tensor: Tensor) -> Tensor:
@@ -50,35 +53,81 @@ class Layout:
         unfolded: Tensor = tensor.unflatten(-1, (*self.dense, -1))
         return unfolded.permute(inverse)
 
+    def label(self, block: tuple[int, ...]) -> Label:
+        """Neuron group and charge of an index that runs over several moving axes at once."""
+        charge = sum(self.charges[i] for i in block)
+        return self.groups[block[0]], charge % 2 if self.signs[block[0]] else charge
 
-def permuted_groups(space: WeightSpace, permuted: Permuted) -> tuple[str, ...]:
-    """Neuron groups that a map treats as permuted: the hidden ones, or all of them.
 
-    A group of one unit has nothing to permute and counts as dense: tying and pooling coincide on it, and the basis
-    of equivariant maps would hold every such term twice.
+@dataclass(frozen=True)
+class Way:
+    """One way to read, or to write, a parameter with fewer indices than it has moving axes.
+
+    Attributes:
+        parameter: position of the parameter.
+        blocks: the moving axes, partitioned: axes of one block share an index.
+        kept: positions of the blocks whose index is kept; reading pools over the others, writing broadcasts over them.
     """
-    if permuted not in get_args(Permuted):
-        raise ModelError(f"permuted: expected 'hidden' or 'all', found {permuted!r}")
-    return tuple(g.name for g in space.groups if g.size > 1 and (permuted == "all" or g.kind == "hidden"))
+
+    parameter: int
+    blocks: tuple[tuple[int, ...], ...]
+    kept: tuple[int, ...]
 
 
-def layouts(space: WeightSpace, permuted: Permuted) -> tuple[Layout, ...]:
-    """The layout of each parameter of a space."""
-    names = set(permuted_groups(space, permuted))
-    return tuple(_layout(parameter, names) for parameter in space.parameters)
+def layouts(space: WeightSpace, symmetry: SymmetryGroup) -> tuple[Layout, ...]:
+    """The layout of each parameter of a space.
+
+    A permuted group of one unit has nothing to permute and counts as dense: tying and pooling coincide on it, and the
+    basis of equivariant maps would hold every such term twice.
+    """
+    for group, factor in zip(space.groups, symmetry.factors, strict=True):
+        if factor.scales != "none" and not factor.permutes:
+            raise ModelError(f"neuron group {group.name!r}: a group that scales neurons must permute them too")
+    return tuple(_layout(parameter, space, symmetry) for parameter in space.parameters)
 
 
-def _layout(parameter: Parameter, names: set[str]) -> Layout:
-    moving = [i for i, axis in enumerate(parameter.axes) if axis.group in names]
-    dense = [i for i in range(len(parameter.axes)) if i not in moving]
-    groups = tuple(str(parameter.axes[i].group) for i in moving)
-    if len(groups) > 2 or len(set(groups)) != len(groups):
-        raise ModelError(
-            f"parameter {parameter.name!r} carries the permuted neuron groups {groups}; this map takes parameters "
-            "that carry at most two, each once"
+def _layout(parameter: Parameter, space: WeightSpace, symmetry: SymmetryGroup) -> Layout:
+    def scales(axis: Axis) -> str:
+        return "none" if axis.group is None else symmetry.factor(axis.group).scales
+
+    def moves(axis: Axis) -> bool:
+        return axis.group is not None and (
+            scales(axis) != "none" or (symmetry.factor(axis.group).permutes and axis.size > 1)
         )
-    order = (0, *(1 + i for i in moving), *(1 + i for i in dense), 1 + len(parameter.axes))
-    return Layout(groups, order, tuple(parameter.axes[i].size for i in dense))
+
+    moving = [i for i, axis in enumerate(parameter.axes) if moves(axis)]
+    dense = [i for i in range(len(parameter.axes)) if i not in moving]
+    axes = [parameter.axes[i] for i in moving]
+    return Layout(
+        groups=tuple(str(axis.group) for axis in axes),
+        charges=tuple(
+            0 if scales(a) == "none" else -1 if (a.side, scales(a)) == ("in", "positive") else 1 for a in axes
+        ),
+        signs=tuple(scales(axis) == "signs" for axis in axes),
+        order=(0, *(1 + i for i in moving), *(1 + i for i in dense), 1 + len(parameter.axes)),
+        dense=tuple(parameter.axes[i].size for i in dense),
+    )
+
+
+def ways(i: int, layout: Layout) -> Iterator[Way]:
+    """All ways to read parameter i that a symmetry allows: what is pooled over must not be scaled."""
+    for blocks in _partitions(layout.groups, len(layout.groups)):
+        free = [b for b, block in enumerate(blocks) if layout.label(block)[1] == 0]
+        for count in range(len(free) + 1):
+            for pooled in itertools.combinations(free, count):
+                yield Way(i, blocks, tuple(b for b in range(len(blocks)) if b not in pooled))
+
+
+def _partitions(groups: tuple[str, ...], n: int) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """The partitions of the first n axes into blocks of one neuron group each."""
+    if n == 0:
+        yield ()
+        return
+    for rest in _partitions(groups, n - 1):
+        yield (*rest, (n - 1,))
+        for b, block in enumerate(rest):
+            if groups[block[0]] == groups[n - 1]:
+                yield (*rest[:b], (*block, n - 1), *rest[b + 1 :])
 
 
 def check_space(

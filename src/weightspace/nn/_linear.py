@@ -1,7 +1,8 @@
-"""Engine 1: all permutation-equivariant linear maps on weight features, computed by pooling and broadcasting."""
+"""Engine 1: all equivariant linear maps on weight features, computed by pooling and broadcasting."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Literal, get_args
 
@@ -9,74 +10,127 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import ModelError
-from ..space import WeightFeatures, WeightSpace
-from ._layout import Permuted, check_space, layouts, permuted_groups
+from ..space import SymmetryGroup, WeightFeatures, WeightSpace
+from ._layout import Label, Layout, Way, check_space, layouts, ways
 from ._pool import Reduction, add_rows_and_columns, map_and_pool, reduce
 from ._set_attention import SetAttention
 
 __all__ = ["EquivariantLinear", "InvariantPool"]
 
 
-class _Pools:
-    """One feature vector per entry, per neuron and per network: every parameter pooled over each subset of its axes.
+class _Kind:
+    """All parameters read, and written, with the same indices: the terms that are one matrix product.
 
-    ``pairs`` and ``singles`` list the tied neuron groups; ``of_pair``, ``of_single`` and ``all`` hold the positions of
-    the parameters that reach each of them.
+    A parameter that carries a neuron group twice is read in every order of the indices and written in one.
     """
 
-    def __init__(self, space: WeightSpace, permuted: Permuted) -> None:
-        self.layouts = layouts(space, permuted)
-        self.of_single: dict[str, list[int]] = {name: [] for name in permuted_groups(space, permuted)}
-        self.of_pair: dict[tuple[str, ...], list[int]] = {}
-        for i, layout in enumerate(self.layouts):
-            if len(layout.groups) == 2:
-                pair = layout.groups if layout.groups[::-1] not in self.of_pair else layout.groups[::-1]
-                self.of_pair.setdefault(pair, []).append(i)
-            for name in layout.groups:
-                self.of_single[name].append(i)
-        self.of_single = {name: members for name, members in self.of_single.items() if members}
+    def __init__(self, labels: tuple[Label, ...]) -> None:
+        self.labels = labels
+        self.reads: list[Way] = []
+        self.writes: list[Way] = []
 
-    def width(self, members: list[int], channels: int) -> int:
-        """Channels of the parameters in ``members`` side by side, dense axes folded in."""
-        return channels * sum(self.layouts[i].multiplicity for i in members)
+    def add(self, way: Way, layout: Layout) -> None:
+        orders = [
+            order
+            for order in itertools.permutations(way.kept)
+            if tuple(layout.label(way.blocks[b]) for b in order) == self.labels
+        ]
+        self.reads += [Way(way.parameter, way.blocks, order) for order in orders]
+        self.writes.append(Way(way.parameter, way.blocks, orders[0]))
 
-    def oriented(self, i: int, tensor: Tensor) -> Tensor:
-        """A folded two-group tensor with its groups in the order of their pair (an involution)."""
-        return tensor if self.layouts[i].groups in self.of_pair else tensor.transpose(1, 2)
+
+def _kinds(all_layouts: tuple[Layout, ...]) -> list[_Kind]:
+    """The kinds of terms, those with more indices first."""
+    found: dict[tuple[Label, ...], _Kind] = {}
+    for i, layout in enumerate(all_layouts):
+        for way in ways(i, layout):
+            labels = tuple(layout.label(way.blocks[b]) for b in way.kept)
+            found.setdefault(tuple(sorted(labels)), _Kind(labels)).add(way, layout)
+    return sorted(found.values(), key=lambda kind: -len(kind.labels))
+
+
+class _Reader:
+    """The parameters pooled, and read along diagonals, in every way that is asked for; each of them once."""
+
+    def __init__(self, all_layouts: tuple[Layout, ...], theta: WeightFeatures, reduction: Reduction) -> None:
+        self.folded = [layout.fold(t) for layout, t in zip(all_layouts, theta.tensors, strict=True)]
+        self.reduction = reduction
+        self.seen: dict[tuple[int, tuple[tuple[int, ...], ...], frozenset[int]], Tensor] = {}
+
+    def read(self, way: Way) -> Tensor:
+        """[batch, *kept indices, channels]."""
+        x = self._pooled(way, frozenset(way.kept))
+        order = sorted(way.kept)
+        places = [1 + order.index(b) for b in way.kept]
+        return x if places == sorted(places) else x.permute(0, *places, -1)
+
+    def keep(self, way: Way, index: int, tensor: Tensor) -> None:
+        """Remembers what is left of a way with two indices when the other index is pooled."""
+        self.seen.setdefault((way.parameter, way.blocks, frozenset({way.kept[index]})), tensor)
+
+    def _pooled(self, way: Way, kept: frozenset[int]) -> Tensor:
+        key = (way.parameter, way.blocks, kept)
+        if key not in self.seen:
+            missing = [b for b in range(len(way.blocks)) if b not in kept]
+            if missing:
+                more = [kept | {b} for b in missing]
+                larger = next((m for m in more if (way.parameter, way.blocks, m) in self.seen), more[-1])
+                (pooled,) = larger - kept
+                x = self._pooled(way, larger)
+                self.seen[key] = reduce(x, 1 + sorted(larger).index(pooled), self.reduction)
+            else:
+                self.seen[key] = _diagonal(self.folded[way.parameter], way.blocks)
+        return self.seen[key]
+
+
+def _diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...]) -> Tensor:
+    """[batch, *axes, channels] -> [batch, *blocks, channels]: the axes of a block run together. A view."""
+    axes = [b for axis in range(x.dim() - 2) for b, block in enumerate(blocks) if axis in block]
+    for b, block in enumerate(blocks):
+        for _ in block[1:]:
+            first, second = [i for i, owner in enumerate(axes) if owner == b][:2]
+            x = x.diagonal(dim1=1 + first, dim2=1 + second).movedim(-1, 1 + first)
+            del axes[second]
+    return x
 
 
 class EquivariantLinear(nn.Module):
-    r"""The general affine map V ⊗ R^C → V ⊗ R^C' that commutes with permutations of the neurons.
+    r"""The general affine map V ⊗ R^C → V ⊗ R^C' that commutes with a group of permutations, signs or scales.
 
-    A basis of these maps is indexed by (output parameter, input parameter, set T of neuron groups that both carry):
-    tie the axes in T, pool the other permuted input axes, broadcast over the other permuted output axes, and be dense
-    over the rest. With ``reduction="mean"`` or ``"sum"`` and linear neuron maps the layer has exactly one coefficient
-    for each basis element, that is, as many as the commutant of the group has dimensions (plus the invariant biases).
+    A basis of these maps is indexed by an output parameter, an input parameter, and a partition of their axes: axes in
+    one part share an index, input axes that share none with the output are pooled, output axes that share none with
+    the input are broadcast over. Where every parameter carries a neuron group at most once, that is: a set T of groups
+    that both carry is tied, the others are pooled or broadcast over. Axes that the group does not move are dense.
+    Indices over neurons that the group scales must be tied, with the same factor on both sides. With
+    ``reduction="mean"`` or ``"sum"`` and linear neuron maps the layer has exactly one coefficient for each basis
+    element, that is, as many as the commutant of the group has dimensions (plus the invariant biases).
 
-    Every parameter is pooled once. All basis elements with the same T are one matrix product: per entry, per neuron of
-    each group, and for one global vector of the network. The time is O(#weights · C · C') plus a product for the
-    global vector that grows with depth² · C · C'; nothing else depends on pairs of parameters.
+    Every parameter is pooled once. All basis elements with the same indices are one matrix product: per entry, per
+    neuron of each group, and for one global vector of the network. The time is O(#weights · C · C') plus a product for
+    the global vector that grows with depth² · C · C'; nothing else depends on pairs of parameters.
 
     Sources: Navon et al. (2023), arXiv 2301.12780 (hidden neurons permuted, "DWS"; also "HNP" in the next); Zhou et al.
-    (2023), arXiv 2302.14040 ("NP", all neurons permuted).
+    (2023), arXiv 2302.14040 ("NP", all neurons permuted); Zhou et al. (2024), arXiv 2402.05232 (any axes, "universal
+    neural functionals"); Tran et al. (2024), arXiv 2409.11697 (signs and scales, "monomial").
 
     Args:
         space: weight space of the networks.
         in_channels: channels C of the input.
         out_channels: channels C' of the output.
-        permuted: "hidden" neurons only, or "all", input and output neurons too.
+        symmetry: the group; permutations of hidden neurons if None.
         reduction: how axes are pooled: "mean", "sum" or "max" ("max" is not linear).
         neuron_map: "linear", or "attention" over the neurons of each group (the set layers of DWS; not linear).
         heads: attention heads.
         gain: variance of the output relative to that of the input at initialisation; 2 in front of a ReLU.
 
     Raises:
-        ModelError: if a parameter carries more than two permuted neuron groups, or one of them twice, or for an unknown
-            option.
+        ModelError: for a group that scales neurons and does not permute them, attention over neurons that are scaled,
+            or an unknown option.
 
     Note:
         Gradients are fused by hand, so the transforms of `torch.func` (vmap, jvp) do not go through the layer. Where
-        the maximum is taken by several neurons, its gradient goes to the first of them.
+        the maximum is taken by several neurons, its gradient goes to the first of them. A parameter that carries one
+        group several times has more partitions than basis elements if that group has very few units.
 
     Example:
         >>> import weightspace as ws
@@ -90,7 +144,7 @@ class EquivariantLinear(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        permuted: Permuted = "hidden",
+        symmetry: SymmetryGroup | None = None,
         reduction: Reduction = "mean",
         neuron_map: Literal["linear", "attention"] = "linear",
         heads: int = 8,
@@ -103,92 +157,122 @@ class EquivariantLinear(nn.Module):
                 f"found {neuron_map!r} and {reduction!r}"
             )
         self.space, self.in_channels, self.out_channels, self.reduction = space, in_channels, out_channels, reduction
-        pools = self._pools = _Pools(space, permuted)
-        everything = list(range(len(pools.layouts)))
-        self.entry = nn.ParameterList()
-        for members in pools.of_pair.values():
-            entry = nn.Linear(pools.width(members, in_channels), pools.width(members, out_channels), bias=False)
-            self.entry.append(nn.Parameter(entry.weight.detach().mT.contiguous()))
-        self.neuron = nn.ModuleList()
-        for members in pools.of_single.values():
-            sizes = pools.width(members, in_channels), pools.width(members, out_channels)
-            self.neuron.append(nn.Linear(*sizes, bias=False) if neuron_map == "linear" else SetAttention(*sizes, heads))
-        self.network = nn.Linear(pools.width(everything, in_channels), pools.width(everything, out_channels))
+        self._layouts = layouts(space, symmetry or space.symmetry("permutation"))
+        self._kinds = _kinds(self._layouts)
+        self.maps = nn.ModuleList()
+        for kind in self._kinds:
+            sizes = sum(self._widths(kind.reads, in_channels)), sum(self._widths(kind.writes, out_channels))
+            if len(kind.labels) != 1 or neuron_map == "linear":
+                self.maps.append(nn.Linear(*sizes, bias=not kind.labels))
+            elif kind.labels[0][1] != 0:
+                raise ModelError(
+                    "attention over neurons does not commute with scales or signs: use neuron_map='linear'"
+                )
+            else:
+                self.maps.append(SetAttention(*sizes, heads))
         self.reset_parameters(gain)
+
+    def _widths(self, some: list[Way], channels: int) -> list[int]:
+        return [channels * self._layouts[way.parameter].multiplicity for way in some]
 
     def reset_parameters(self, gain: float = 1.0) -> None:
         """Draws the coefficients so that the terms of each output share its variance equally.
 
         Set layers keep torch's smaller default: their residuals add up, and large inputs saturate the attention.
         """
-        for weight in self.entry:
-            nn.init.normal_(weight, std=math.sqrt(gain / 2 / weight.shape[0]))
-        for linear in self.neuron:
+        written = [way.parameter for kind in self._kinds for way in kind.writes]
+        for kind, linear in zip(self._kinds, self.maps, strict=True):
             if isinstance(linear, nn.Linear):
-                nn.init.normal_(linear.weight, std=math.sqrt(gain / 2 / linear.in_features))
-        nn.init.normal_(self.network.weight, std=math.sqrt(gain / 2 / self.network.in_features))
-        nn.init.zeros_(self.network.bias)
+                alone = all(written.count(way.parameter) == 1 for way in kind.writes)
+                nn.init.normal_(linear.weight, std=math.sqrt(gain / (1 if alone else 2) / linear.in_features))
+                if linear.bias is not None:
+                    nn.init.zeros_(linear.bias)
 
     def linear_parameters(self) -> list[nn.Parameter]:
         """The coefficients of the linear part, without the invariant biases."""
-        return [p for name, p in self.named_parameters() if name != "network.bias"]
+        biases = [m.bias for m in self.maps if isinstance(m, nn.Linear)]
+        return [p for p in self.parameters() if not any(p is bias for bias in biases)]
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the map."""
         check_space(self.space, theta, self.in_channels)
-        pools = self._pools
-        folded = [layout.fold(t) for layout, t in zip(pools.layouts, theta.tensors, strict=True)]
-        entries, pooled = self._entries(folded)
-        neurons: dict[tuple[str, int], Tensor] = {}
-        totals: dict[int, Tensor] = {i: folded[i] for i, layout in enumerate(pools.layouts) if not layout.groups}
-        for (name, members), module in zip(pools.of_single.items(), self.neuron, strict=True):
-            features = [pooled[name, i] if (name, i) in pooled else folded[i] for i in members]
-            for i, feature in zip(members, features, strict=True):
-                if i not in totals:
-                    totals[i] = reduce(feature, 1, self.reduction)
-            parts = module(torch.cat(features, dim=-1)).split(self._widths(members), dim=-1)
-            neurons |= {(name, i): part for i, part in zip(members, parts, strict=True)}
-        everything = range(len(folded))
-        network = self.network(torch.cat([totals[i] for i in everything], dim=-1)).split(self._widths(everything), -1)
-        outputs = [self._assemble(i, entries, neurons, network[i]) for i in everything]
-        return WeightFeatures(self.space, tuple(outputs))
+        reader = _Reader(self._layouts, theta, self.reduction)
+        terms: list[dict[tuple[tuple[int, ...], ...], dict[tuple[int, ...], Tensor]]] = [{} for _ in self._layouts]
+        for kind, module in zip(self._kinds, self.maps, strict=True):
+            y = self._product(kind, module, reader)
+            parts = [y] if len(kind.writes) == 1 else y.split(self._widths(kind.writes, self.out_channels), dim=-1)
+            for way, part in zip(kind.writes, parts, strict=True):
+                terms[way.parameter].setdefault(way.blocks, {})[way.kept] = part
+        tensors = []
+        for parameter, layout, by_blocks in zip(self.space.parameters, self._layouts, terms, strict=True):
+            sizes = [parameter.axes[i - 1].size for i in layout.order[1 : 1 + len(layout.groups)]]
+            tensors.append(layout.unfold(_assemble(by_blocks, sizes)))
+        return WeightFeatures(self.space, tuple(tensors))
 
-    def _entries(self, folded: list[Tensor]) -> tuple[dict[int, Tensor], dict[tuple[str, int], Tensor]]:
-        """Per-entry products of the two-group parameters, and their pools by (group that is left, parameter)."""
-        pools = self._pools
-        entries: dict[int, Tensor] = {}
-        pooled: dict[tuple[str, int], Tensor] = {}
-        for ((first, second), members), weight in zip(pools.of_pair.items(), self.entry, strict=True):
-            x = [pools.oriented(i, folded[i]) for i in members]
-            y, rows, columns = map_and_pool(x[0] if len(x) == 1 else torch.cat(x, -1), weight, self.reduction)
-            outs = [y] if len(x) == 1 else [part.contiguous() for part in y.split(self._widths(members), -1)]
-            widths = self._widths(members, self.in_channels)
-            for i, out, row, column in zip(
-                members, outs, rows.split(widths, -1), columns.split(widths, -1), strict=True
-            ):
-                entries[i], pooled[first, i], pooled[second, i] = out, row, column
-        return entries, pooled
-
-    def _assemble(
-        self, i: int, entries: dict[int, Tensor], neurons: dict[tuple[str, int], Tensor], network: Tensor
-    ) -> Tensor:
-        """The sum of the entry-wise, the neuron-wise and the global term of one output parameter."""
-        layout = self._pools.layouts[i]
-        if not layout.groups:
-            return layout.unfold(network)
-        if len(layout.groups) == 1:
-            return layout.unfold(neurons[layout.groups[0], i] + network.unsqueeze(1))
-        first, second = layout.groups if layout.groups in self._pools.of_pair else layout.groups[::-1]
-        row = neurons[first, i] + network.unsqueeze(1)
-        total = add_rows_and_columns(entries[i], row, neurons[second, i])
-        return layout.unfold(self._pools.oriented(i, total))
-
-    def _widths(self, members: list[int] | range, channels: int | None = None) -> list[int]:
-        return [self._pools.width([i], channels or self.out_channels) for i in members]
+    def _product(self, kind: _Kind, module: nn.Module, reader: _Reader) -> Tensor:
+        """The terms of one kind: the readings side by side, times the coefficients."""
+        readings = [reader.read(way) for way in kind.reads]
+        x = readings[0] if len(readings) == 1 else torch.cat(readings, dim=-1)
+        if len(kind.labels) != 2 or all(charge for _, charge in kind.labels):
+            out: Tensor = module(x)
+            return out
+        # the pools of these entries are wanted by the kinds with one index, and cost least beside the product
+        y, rows, columns = map_and_pool(x, module.weight.mT, self.reduction)  # type: ignore[arg-type]
+        widths = self._widths(kind.reads, self.in_channels)
+        for way, row, column in zip(kind.reads, rows.split(widths, -1), columns.split(widths, -1), strict=True):
+            reader.keep(way, 0, row)
+            reader.keep(way, 1, column)
+        return y
 
     def extra_repr(self) -> str:
         """Shows the channels and the reduction."""
         return f"{self.in_channels} -> {self.out_channels}, reduction={self.reduction}"
+
+
+def _assemble(by_blocks: dict[tuple[tuple[int, ...], ...], dict[tuple[int, ...], Tensor]], sizes: list[int]) -> Tensor:
+    """The sum of all terms of one parameter: [batch, *sizes, channels]."""
+    whole: Tensor | None = None
+    for blocks, terms in sorted(by_blocks.items(), key=lambda item: -len(item[0])):
+        total = _broadcast_sum(terms, [sizes[block[0]] for block in blocks])
+        if whole is None:
+            whole = total if len(blocks) == len(sizes) else _on_diagonal(total, blocks, sizes)
+        else:
+            whole = whole + _on_diagonal(total, blocks, sizes)
+    assert whole is not None
+    return whole
+
+
+def _broadcast_sum(terms: dict[tuple[int, ...], Tensor], sizes: list[int]) -> Tensor:
+    """The sum of terms that each have some of the indices, in any order."""
+    natural = {}
+    for kept, term in terms.items():
+        order = sorted(kept)
+        places = [1 + kept.index(b) for b in order]
+        natural[tuple(order)] = term if places == sorted(places) else term.permute(0, *places, -1)
+    alone = natural.pop((), None)
+    if alone is not None and sizes:
+        key = (0,) if len(sizes) > 1 or not natural else next(iter(natural))
+        alone = alone.unsqueeze(1)
+        natural[key] = natural[key] + alone if key in natural else alone.expand(-1, sizes[0], -1)
+    elif alone is not None:
+        return alone
+    if len(sizes) == 2 and (0, 1) in natural:
+        return add_rows_and_columns(natural[0, 1].contiguous(), natural.get((0,)), natural.get((1,)))
+    total: Tensor | None = None
+    for kept, term in natural.items():
+        for b in range(len(sizes)):
+            if b not in kept:
+                term = term.unsqueeze(1 + b)
+        total = term if total is None else total + term
+    assert total is not None
+    return total.expand(-1, *sizes, -1)
+
+
+def _on_diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...], sizes: list[int]) -> Tensor:
+    """[batch, *blocks, channels] -> [batch, *axes, channels]: zero but where the axes of each block agree."""
+    full = x.new_zeros(x.shape[0], *sizes, x.shape[-1])
+    _diagonal(full, blocks).copy_(x)
+    return full
 
 
 class InvariantPool(nn.Module):
@@ -197,7 +281,7 @@ class InvariantPool(nn.Module):
     Args:
         space: weight space of the networks.
         channels: channels of the input.
-        permuted: "hidden" neurons only, or "all".
+        symmetry: the group of permutations; those of hidden neurons if None.
         reduction: "mean", "sum" or "max".
 
     Attributes:
@@ -205,11 +289,16 @@ class InvariantPool(nn.Module):
     """
 
     def __init__(
-        self, space: WeightSpace, channels: int, *, permuted: Permuted = "hidden", reduction: Reduction = "mean"
+        self,
+        space: WeightSpace,
+        channels: int,
+        *,
+        symmetry: SymmetryGroup | None = None,
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         self.space, self.channels, self.reduction = space, channels, reduction
-        self._layouts = layouts(space, permuted)
+        self._layouts = layouts(space, (symmetry or space.symmetry("permutation")).restricted(scales=False))
         self.out_features = channels * sum(layout.multiplicity for layout in self._layouts)
 
     def forward(self, theta: WeightFeatures) -> Tensor:
