@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._errors import ModelError
-from ..space import Parameter, WeightFeatures, WeightSpace
+from ..space import Parameter, WeightFeatures, WeightSpace, activations
 from ._layout import check_space
 
 __all__ = ["GaussianFourier", "LearnedPosition", "ProbeFeatures", "SinusoidalPosition"]
@@ -168,7 +168,7 @@ class ProbeFeatures(nn.Module):
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Maps raw networks to weight features with ``out_channels`` channels."""
         check_space(self.space, theta, self.in_channels)
-        values = self.space.activations(theta, self.points)
+        values = activations(theta, self.points)
         neurons = {
             group.name: module(values[group.name].transpose(1, 2).flatten(2))
             for group, module in zip(self.space.groups, self.neuron, strict=True)

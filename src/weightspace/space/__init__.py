@@ -3,6 +3,7 @@
 from ._activation import Activation, Offset, Sine
 from ._build import mlp, siren
 from ._features import WeightFeatures
+from ._realize import activations, backpropagate
 from ._space import Axis, NeuronGroup, Parameter, WeightSpace, from_description
 from ._symmetry import GroupElement, SymmetryGroup
 
@@ -17,6 +18,8 @@ __all__ = [
     "SymmetryGroup",
     "WeightFeatures",
     "WeightSpace",
+    "activations",
+    "backpropagate",
     "from_description",
     "mlp",
     "siren",

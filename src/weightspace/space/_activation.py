@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,14 +48,43 @@ class Offset(nn.Module):
         return f"offset={self.offset}"
 
 
-# name -> (module, largest linear group, why no other group preserves the function)
-_KNOWN: dict[str, tuple[Callable[[float], nn.Module], MonomialGroup, str]] = {
-    "relu": (lambda _: nn.ReLU(), POSITIVE_MONOMIAL, "relu(-z) is not -relu(z)"),
-    "tanh": (lambda _: nn.Tanh(), SIGNED_PERMUTATION, "tanh(c z) is not c tanh(z) for a scale c > 0"),
-    "sine": (lambda omega: Sine(omega), SIGNED_PERMUTATION, "sin(c z) is not c sin(z) for a scale c > 0"),
-    "gelu": (lambda _: nn.GELU(), PERMUTATION, "gelu(c z) is not c gelu(z) for any c other than 1"),
-    "silu": (lambda _: nn.SiLU(), PERMUTATION, "silu(c z) is not c silu(z) for any c other than 1"),
-    "identity": (lambda _: nn.Identity(), PERMUTATION, "only permutations are used for linear units"),
+class _Known(NamedTuple):
+    module: Callable[[float], nn.Module]
+    derivative: Callable[[Tensor], Tensor]  # of the function without its frequency
+    symmetry: MonomialGroup  # the largest linear group
+    refusal: str  # why no other group preserves the function
+
+
+def _gelu_derivative(x: Tensor) -> Tensor:
+    density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
+    return (1 + torch.erf(x / math.sqrt(2))) / 2 + x * density
+
+
+def _silu_derivative(x: Tensor) -> Tensor:
+    gate = torch.sigmoid(x)
+    return gate * (1 + x * (1 - gate))
+
+
+_KNOWN = {
+    "relu": _Known(lambda _: nn.ReLU(), lambda x: (x > 0).to(x.dtype), POSITIVE_MONOMIAL, "relu(-z) is not -relu(z)"),
+    "tanh": _Known(
+        lambda _: nn.Tanh(),
+        lambda x: 1 - torch.tanh(x).square(),
+        SIGNED_PERMUTATION,
+        "tanh(c z) is not c tanh(z) for a scale c > 0",
+    ),
+    "sine": _Known(
+        lambda omega: Sine(omega), torch.cos, SIGNED_PERMUTATION, "sin(c z) is not c sin(z) for a scale c > 0"
+    ),
+    "gelu": _Known(
+        lambda _: nn.GELU(), _gelu_derivative, PERMUTATION, "gelu(c z) is not c gelu(z) for any c other than 1"
+    ),
+    "silu": _Known(
+        lambda _: nn.SiLU(), _silu_derivative, PERMUTATION, "silu(c z) is not c silu(z) for any c other than 1"
+    ),
+    "identity": _Known(
+        lambda _: nn.Identity(), torch.ones_like, PERMUTATION, "only permutations are used for linear units"
+    ),
 }
 
 
@@ -78,7 +109,7 @@ class Activation:
 
     def module(self) -> nn.Module:
         """The activation as a module without parameters."""
-        return _KNOWN[self.name][0](self.omega)
+        return _KNOWN[self.name].module(self.omega)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the activation to any tensor."""
@@ -96,11 +127,19 @@ class Activation:
         applied: Tensor = self.module()(x)
         return applied
 
+    def derivative(self, x: Tensor) -> Tensor:
+        """The derivative of the activation; of "relu" at 0 it is 0, as in `torch.autograd`."""
+        return self.frequency * self.base_derivative(x if self.frequency == 1.0 else x * self.frequency)
+
+    def base_derivative(self, x: Tensor) -> Tensor:
+        """The derivative of `base`."""
+        return _KNOWN[self.name].derivative(x)
+
     @property
     def symmetry(self) -> MonomialGroup:
         """The largest monomial group that commutes with the activation (sine: the linear part of its group)."""
-        return _KNOWN[self.name][1]
+        return _KNOWN[self.name].symmetry
 
     def refusal(self, group: MonomialGroup) -> str:
         """Why ``group`` does not preserve a network with this activation; empty if it does."""
-        return "" if self.symmetry.contains(group) else _KNOWN[self.name][2]
+        return "" if self.symmetry.contains(group) else _KNOWN[self.name].refusal

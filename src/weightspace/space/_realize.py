@@ -13,7 +13,7 @@ from ._features import WeightFeatures
 if TYPE_CHECKING:
     from ._space import NeuronGroup, WeightSpace
 
-__all__ = ["activations", "realize"]
+__all__ = ["activations", "backpropagate", "realize"]
 
 
 def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> Tensor:
@@ -23,9 +23,62 @@ def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> Tensor:
     return output.squeeze(-1) if theta.channels == 1 else output
 
 
-def activations(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> dict[str, Tensor]:
-    """See `WeightSpace.activations`."""
+def activations(theta: WeightFeatures, x: Tensor) -> dict[str, Tensor]:
+    """What every unit of every network of the batch computes.
+
+    Args:
+        theta: batch of B networks with C channels, each channel a network of its own.
+        x: inputs ``[N, d_in]`` for all networks, or ``[B, N, d_in]``.
+
+    Returns:
+        For each neuron group ``[B, C, units, N]``: the inputs themselves, the hidden units after their activation,
+        the output with its offset.
+
+    Raises:
+        SpaceError: for inputs of another shape or dtype.
+    """
+    space = theta.space
     return {name: _by_channel(value, theta) for name, value in _run(space, theta, x).items()}
+
+
+def backpropagate(theta: WeightFeatures, x: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The activations, and the signals that the loss ``|f_theta(x_n) - t_n|^2 / 2`` sends back, at every point n.
+
+    The signal of a unit is the derivative of the loss by the sum that enters the unit (of an input unit: by the
+    input), so the gradient of a weight at one point is the signal of its target times the activation of its source,
+    and that of a bias is the signal of its unit. The result can be differentiated in its turn.
+
+    Args:
+        theta: batch of B networks with C channels, each channel a network of its own.
+        x: inputs ``[N, d_in]`` for all networks, or ``[B, N, d_in]``.
+        targets: ``[N, d_out]`` or ``[B, N, d_out]``.
+
+    Returns:
+        Activations and signals, for each neuron group ``[B, C, units, N]``.
+
+    Raises:
+        SpaceError: for inputs or targets of another shape or dtype.
+    """
+    space = theta.space
+    entering: dict[str, Tensor] = {}
+    values = _run(space, theta, x, entering)
+    output = space.groups[-1].name
+    _, width, points = values[output].shape
+    if targets.shape not in ((points, width), (len(theta), points, width)):
+        raise SpaceError(
+            f"targets: expected shape ({points}, {width}) or ({len(theta)}, {points}, {width}), "
+            f"found {tuple(targets.shape)}"
+        )
+    wanted = targets.mT if targets.dim() == 2 else targets.mT.repeat_interleave(theta.channels, dim=0)
+    signals = {output: values[output] - wanted}
+    for group in reversed(space.groups):
+        signal = signals[output] if group.name == output else _leaving(space, theta, group, signals)
+        if group.name in entering:
+            slope = group.activation.base_derivative(entering[group.name])
+            signal = signal * (slope if group.activation.frequency == 1.0 else slope * group.activation.frequency)
+        signals[group.name] = signal
+    ordered = {group.name: _by_channel(signals[group.name], theta) for group in space.groups}
+    return {name: _by_channel(value, theta) for name, value in values.items()}, ordered
 
 
 def _by_channel(value: Tensor, theta: WeightFeatures) -> Tensor:
@@ -35,16 +88,22 @@ def _by_channel(value: Tensor, theta: WeightFeatures) -> Tensor:
     return value.view(len(theta), theta.channels, *value.shape[1:])
 
 
-def _run(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> dict[str, Tensor]:
+def _run(
+    space: WeightSpace, theta: WeightFeatures, x: Tensor, entering: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """What every neuron group computes, as [networks, units, points], so that biases broadcast for free.
 
-    Each channel of each batch member is a network. Inputs that all networks share stay [units, points].
+    Each channel of each batch member is a network. Inputs that all networks share stay [units, points]. What enters
+    each activation, its frequency included, is left in ``entering``.
     """
     _check_input(space, theta, x)
     start = x.mT if x.dim() == 2 else x.mT[:, None].expand(-1, theta.channels, -1, -1).flatten(0, 1)
     values = {space.groups[0].name: start}
     for group in space.groups[1:]:
-        values[group.name] = group.activation.base(_entering(space, theta, group, values))
+        total = _entering(space, theta, group, values)
+        if entering is not None:
+            entering[group.name] = total
+        values[group.name] = group.activation.base(total)
     if space.output_offset:
         values[space.groups[-1].name] = values[space.groups[-1].name] + space.output_offset
     return values
@@ -55,7 +114,7 @@ def _entering(space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, val
     weights, vectors = [], []
     for parameter, tensor in zip(space.parameters, theta.tensors, strict=True):
         if parameter.axes[0].group == group.name:
-            networks = tensor.movedim(-1, 1).flatten(0, 1)
+            networks = _networks(tensor)
             if group.activation.frequency != 1.0:
                 networks = networks * group.activation.frequency
             if len(parameter.axes) == 1:
@@ -72,6 +131,23 @@ def _entering(space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, val
     for networks, source in rest:
         total = total + networks @ source
     return total
+
+
+def _leaving(space: WeightSpace, theta: WeightFeatures, group: NeuronGroup, signals: dict[str, Tensor]) -> Tensor:
+    """What comes back to a neuron group from the groups that it feeds: the transposed weights times their signals."""
+    parts = [
+        _networks(tensor).mT @ signals[str(parameter.axes[0].group)]
+        for parameter, tensor in zip(space.parameters, theta.tensors, strict=True)
+        if len(parameter.axes) == 2 and parameter.axes[1].group == group.name
+    ]
+    if not parts:
+        raise SpaceError(f"no weight leaves neuron group {group.name!r}")
+    return sum(parts[1:], parts[0])
+
+
+def _networks(tensor: Tensor) -> Tensor:
+    """[batch, *axes, channels] -> [batch * channels, *axes]."""
+    return tensor.movedim(-1, 1).flatten(0, 1)
 
 
 def _check_input(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> None:

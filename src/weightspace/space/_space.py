@@ -219,22 +219,6 @@ class WeightSpace:
         """
         return _realize.realize(self, theta, x)
 
-    def activations(self, theta: WeightFeatures, x: Tensor) -> dict[str, Tensor]:
-        """What every unit of every network of the batch computes.
-
-        Args:
-            theta: batch of B networks with C channels, each channel a network of its own.
-            x: inputs ``[N, d_in]`` for all networks, or ``[B, N, d_in]``.
-
-        Returns:
-            For each neuron group ``[B, C, units, N]``: the inputs themselves, the hidden units after their activation,
-            the output with its offset.
-
-        Raises:
-            SpaceError: for inputs of another shape or dtype.
-        """
-        return _realize.activations(self, theta, x)
-
     # --------------------------------------------------------------------------------------------------- symmetry
     def symmetry(self, name: str | None = None) -> SymmetryGroup:
         """The symmetry group by name, or the largest one known for the architecture and its activations.
