@@ -1,8 +1,36 @@
 """Published architectures, each a thin composition of the engines, and the registry."""
 
+from ._canon_mlp import canon_mlp
 from ._dws import dws
 from ._gmn import gmn
 from ._metanetwork import Body, Metanetwork, Ports, Task
+from ._monomial import monomial_nfn
+from ._nfn import hnp_nfn, np_nfn, unf
+from ._mlp import mlp
+from ._nft import nft
+from ._ng_t import ng_t
 from ._registry import architectures, build, register
+from ._statnet import StatisticsPredictor, statnet, weight_statistics
 
-__all__ = ["Body", "Metanetwork", "Ports", "Task", "architectures", "build", "dws", "gmn", "register"]
+__all__ = [
+    "Body",
+    "Metanetwork",
+    "Ports",
+    "StatisticsPredictor",
+    "Task",
+    "architectures",
+    "build",
+    "canon_mlp",
+    "dws",
+    "gmn",
+    "mlp",
+    "hnp_nfn",
+    "monomial_nfn",
+    "nft",
+    "ng_t",
+    "np_nfn",
+    "register",
+    "statnet",
+    "weight_statistics",
+    "unf",
+]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 from torch import nn
 
-from ..nn import BatchNorm, Dropout, EquivariantLinear, InvariantPool, Pointwise, Reduction, head, relu_
+from ..nn import EquivariantLinear, Reduction
 from ..space import WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
+from ._stack import linear_stack
 
 __all__ = ["dws"]
 
@@ -47,22 +47,18 @@ def dws(
         init_scale: factor on the initial coefficients of the last layer (published for editing: 1e-4 on all
             layers, which drives activations into denormal numbers).
     """
-    widths = [ports.in_channels, *[hidden] * (depth - 1), ports.out if ports.equivariant else hidden]
-    layers: list[nn.Module] = []
-    for i, (wide_in, wide_out) in enumerate(pairwise(widths)):
-        if i > 0:
-            layers += [BatchNorm(space, wide_in)] if batch_norm else []
-            layers += [Pointwise(relu_), Dropout(dropout)]
-        layers.append(
-            EquivariantLinear(
-                space, wide_in, wide_out, reduction=reduction, neuron_map=neuron_map, heads=heads, gain=2.0
-            )
-        )
-    for parameter in layers[-1].parameters():
+    layers = linear_stack(
+        space,
+        ports,
+        hidden,
+        depth,
+        reduction=reduction,
+        neuron_map=neuron_map,
+        heads=heads,
+        batch_norm=batch_norm,
+        dropout=dropout,
+    )
+    last = [layer for layer in layers if isinstance(layer, EquivariantLinear)][-1]
+    for parameter in last.parameters():
         parameter.data.mul_(init_scale)
-    if not ports.equivariant:
-        pool = InvariantPool(space, hidden, reduction=reduction)
-        layers += [
-            Pointwise(relu_), Dropout(dropout), pool, head(pool.out_features, 4 * hidden, ports.out, dropout)
-        ]  # fmt: skip
     return Body(nn.Sequential(*layers), space.symmetry("permutation"))

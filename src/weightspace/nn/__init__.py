@@ -9,6 +9,7 @@ from ._layout import check_space
 from ._linear import EquivariantLinear, InvariantPool
 from ._message import MessagePassing
 from ._mlp import head
+from ._monomial import InvariantEntries, MonomialActivation, TimesInvariant, unit
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
 from ._pool import Reduction
 from ._relational import Attend, Pairs, PairsFromGraph, PairsToGraph, RelationalAttention
@@ -26,10 +27,12 @@ __all__ = [
     "GraphEncoder",
     "GraphPool",
     "GraphState",
+    "InvariantEntries",
     "InvariantPool",
     "LearnedPosition",
     "LearnedScale",
     "MessagePassing",
+    "MonomialActivation",
     "NeuronAttention",
     "OutputCapacityExpansion",
     "Pairs",
@@ -44,9 +47,11 @@ __all__ = [
     "SinusoidalPosition",
     "Standardization",
     "Standardize",
+    "TimesInvariant",
     "WeightTransformerBlock",
     "check_space",
     "head",
     "merge_ensemble",
     "relu_",
+    "unit",
 ]

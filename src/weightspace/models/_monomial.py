@@ -1,0 +1,94 @@
+"""Monomial-NFN: neural functionals that respect signs and positive scales of neurons too."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from ..group import PERMUTATION
+from ..nn import (
+    EquivariantLinear,
+    GaussianFourier,
+    InvariantEntries,
+    MonomialActivation,
+    SinusoidalPosition,
+    TimesInvariant,
+)
+from ..space import SymmetryGroup, WeightSpace
+from ._metanetwork import Body, Ports
+from ._registry import register
+from ._stack import linear_stack
+
+__all__ = ["monomial_nfn"]
+
+
+@register("monomial-nfn")
+def monomial_nfn(
+    space: WeightSpace,
+    ports: Ports,
+    hidden: int = 64,
+    depth: int = 3,
+    readout_hidden: int | None = None,
+    readout_depth: int = 3,
+    fourier: int | None = 128,
+    dropout: float = 0.1,
+    published: bool = False,
+) -> Body:
+    r"""Linear layers under the whole group of the architecture, then a read-out of invariant features.
+
+    The group leaves few linear maps (19 on 2-3-3-2 networks with ReLU, where permutations alone leave 114): a hidden
+    weight only mixes its own channels. What sees the network as a whole is a stack N of permutation-equivariant layers
+    on invariant features of every entry: absolute values where the group has signs, directions over the channels where
+    it has positive scales. An invariant task pools N; an equivariant one multiplies by it, which keeps equivariance:
+
+    .. math:: F(\theta) = E(\theta) \odot N(\operatorname{inv}(E'(\theta))), \qquad E, E' \text{ equivariant}.
+
+    Source: Tran et al. (2024), arXiv 2409.11697, sections 4 and 5. The published editing network feeds two linear
+    layers to a plain NP-NFN and is not equivariant under signs (nor scales): that is ``published=True``.
+
+    Args:
+        space: weight space of the networks.
+        ports: input and output.
+        hidden: channels between the layers of the first part.
+        depth: number of its layers.
+        readout_hidden: channels between the layers of the read-out N; four times ``hidden`` if None.
+        readout_depth: number of its layers.
+        fourier: random frequencies on the invariant features; None for none.
+        dropout: probability, in the read-out.
+        published: the published editing network; the same as the default for an invariant task.
+    """
+    symmetry = space.symmetry()
+    readout_hidden = readout_hidden or 4 * hidden
+    if published and ports.equivariant:
+        return _published_editor(space, ports, readout_hidden, readout_depth, dropout)
+    layers: list[nn.Module] = []
+    for i, (wide_in, wide_out) in enumerate(pairwise([ports.in_channels, *[hidden] * depth])):
+        layers += [MonomialActivation(space, symmetry)] if i > 0 else []
+        layers.append(EquivariantLinear(space, wide_in, wide_out, symmetry=symmetry, gain=2.0))
+    invariant: list[nn.Module] = [InvariantEntries(space, symmetry, hidden)]
+    width = hidden
+    if fourier is not None:
+        invariant.append(GaussianFourier(space, hidden, fourier))
+        width = 2 * fourier
+    readout = linear_stack(space, ports._replace(in_channels=width), readout_hidden, readout_depth, dropout=dropout)
+    if not ports.equivariant:
+        return Body(nn.Sequential(*layers, *invariant, *readout), symmetry)
+    last = EquivariantLinear(space, hidden, ports.out, symmetry=symmetry)
+    return Body(nn.Sequential(*layers, TimesInvariant(last, nn.Sequential(*invariant, *readout))), symmetry)
+
+
+def _published_editor(space: WeightSpace, ports: Ports, hidden: int, depth: int, dropout: float) -> Body:
+    """Two linear layers under the group, then Fourier features, positions and an NP-NFN, which break it."""
+    symmetry = space.symmetry()
+    position = SinusoidalPosition(space)
+    wide = ports._replace(in_channels=256 + position.extra_channels)
+    everything = SymmetryGroup(space, tuple(PERMUTATION for _ in space.groups))
+    layers = [
+        EquivariantLinear(space, ports.in_channels, 16, symmetry=symmetry),
+        EquivariantLinear(space, 16, 1, symmetry=symmetry),
+        GaussianFourier(space, 1, 128),
+        position,
+        *linear_stack(space, wide, hidden, depth, symmetry=everything, dropout=dropout),
+    ]
+    return Body(nn.Sequential(*layers), space.symmetry("permutation"))

@@ -1,0 +1,68 @@
+"""Equivariant linear layers with ReLU between: the trunk of DWS and of the neural functional networks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+from torch import nn
+
+from ..nn import BatchNorm, Dropout, EquivariantLinear, InvariantPool, Pointwise, Reduction, head, relu_
+from ..space import SymmetryGroup, WeightSpace
+from ._metanetwork import Ports
+
+__all__ = ["linear_stack"]
+
+
+def linear_stack(
+    space: WeightSpace,
+    ports: Ports,
+    hidden: int,
+    depth: int,
+    *,
+    symmetry: SymmetryGroup | None = None,
+    reduction: Reduction = "mean",
+    neuron_map: Literal["linear", "attention"] = "linear",
+    heads: int = 8,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    head_width: int | None = None,
+) -> list[nn.Module]:
+    """``depth`` equivariant linear layers, then, for an invariant task, a pool and a head.
+
+    Args:
+        space: weight space of the networks.
+        ports: input and output.
+        hidden: channels between the layers.
+        depth: number of layers.
+        symmetry: the group; permutations of hidden neurons if None.
+        reduction: see `EquivariantLinear`, as for the next two.
+        neuron_map: per-neuron maps.
+        heads: attention heads.
+        batch_norm: normalise each parameter over batch and positions after each layer but the last.
+        dropout: probability.
+        head_width: of the head; four times ``hidden`` if None.
+    """
+    widths = [ports.in_channels, *[hidden] * (depth - 1), ports.out if ports.equivariant else hidden]
+    layers: list[nn.Module] = []
+    for i, (wide_in, wide_out) in enumerate(pairwise(widths)):
+        if i > 0:
+            layers += [BatchNorm(space, wide_in)] if batch_norm else []
+            layers += [Pointwise(relu_), Dropout(dropout)]
+        layers.append(
+            EquivariantLinear(
+                space,
+                wide_in,
+                wide_out,
+                symmetry=symmetry,
+                reduction=reduction,
+                neuron_map=neuron_map,
+                heads=heads,
+                gain=2.0,
+            )
+        )
+    if not ports.equivariant:
+        pool = InvariantPool(space, hidden, symmetry=symmetry, reduction=reduction)
+        layers += [Pointwise(relu_), Dropout(dropout), pool]
+        layers += [head(pool.out_features, head_width or 4 * hidden, ports.out, dropout)]
+    return layers

@@ -1,0 +1,106 @@
+"""Entry-wise maps that commute with signs and positive scales of neurons, or take them away."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..space import SymmetryGroup, WeightFeatures, WeightSpace
+from ._norm import relu_
+
+__all__ = ["InvariantEntries", "MonomialActivation", "TimesInvariant", "unit"]
+
+
+def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries channels"]:
+    """``x / |x|`` over the channels, and zero, with zero gradient, at zero: exactly invariant under positive scales."""
+    largest = x.detach().abs().amax(-1, keepdim=True)  # first of order one, so that no square under- or overflows
+    y = x / torch.where(largest > 0, largest, 1)
+    square = y.square().sum(-1, keepdim=True)
+    out: Tensor = y * torch.where(largest > 0, square, 1).rsqrt()
+    return out
+
+
+def _scales(space: WeightSpace, symmetry: SymmetryGroup) -> list[set[str]]:
+    """By which kinds of factors the entries of each parameter are scaled."""
+    return [{str(symmetry.factor(name).scales) for name in p.groups} - {"none"} for p in space.parameters]
+
+
+class MonomialActivation(nn.Module):
+    """A pointwise non-linearity that commutes with the group on every parameter.
+
+    ReLU where entries are scaled by positive numbers, or not at all; the sine where they change sign; where they do
+    both, ``x``, as no other pointwise function commutes with all real factors.
+
+    Source: Tran et al. (2024), arXiv 2409.11697, section 4.
+
+    Args:
+        space: weight space of the networks.
+        symmetry: the group.
+    """
+
+    def __init__(self, space: WeightSpace, symmetry: SymmetryGroup) -> None:
+        super().__init__()
+        self._scales = _scales(space, symmetry)
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+        """Applies it to every tensor."""
+        pairs = zip(theta.tensors, self._scales, strict=True)
+        return WeightFeatures(theta.space, tuple(self._apply_to(t, scales) for t, scales in pairs))
+
+    @staticmethod
+    def _apply_to(x: Tensor, scales: set[str]) -> Tensor:
+        if scales <= {"positive"}:
+            return relu_(x)
+        return torch.sin(x) if scales == {"signs"} else x
+
+
+class InvariantEntries(nn.Module):
+    """Features of every entry that signs and positive scales of neurons leave alone; permutations still act.
+
+    The absolute value where entries change sign, the direction of the vector of channels where they are scaled by
+    positive numbers, then a learned factor and shift for each parameter and channel.
+
+    Source: Tran et al. (2024), arXiv 2409.11697, section 4.
+
+    Args:
+        space: weight space of the networks.
+        symmetry: the group.
+        channels: channels of the features.
+    """
+
+    def __init__(self, space: WeightSpace, symmetry: SymmetryGroup, channels: int) -> None:
+        super().__init__()
+        self._scales = _scales(space, symmetry)
+        self.weight = nn.Parameter(torch.ones(len(space.parameters), channels))
+        self.bias = nn.Parameter(torch.zeros(len(space.parameters), channels))
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+        """Applies it to every tensor."""
+        tensors = []
+        for x, scales, weight, bias in zip(theta.tensors, self._scales, self.weight, self.bias, strict=True):
+            if "positive" in scales:
+                x = unit(x)
+            if "signs" in scales:
+                x = x.abs()
+            tensors.append(torch.addcmul(bias, x, weight))
+        return WeightFeatures(theta.space, tuple(tensors))
+
+
+class TimesInvariant(nn.Module):
+    """``E(x) * N(x)``, entry by entry: equivariant if E is and N only permutes its entries with them.
+
+    Args:
+        equivariant: maps weight features to weight features, equivariantly.
+        invariant: maps them to features of the same channels that signs and scales leave alone.
+    """
+
+    def __init__(self, equivariant: nn.Module, invariant: nn.Module) -> None:
+        super().__init__()
+        self.equivariant, self.invariant = equivariant, invariant
+
+    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+        """Multiplies the two."""
+        factor: WeightFeatures = self.invariant(theta)
+        out: WeightFeatures = self.equivariant(theta)
+        return out.map(torch.mul, factor)
