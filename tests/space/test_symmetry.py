@@ -108,3 +108,11 @@ def test_one_element_acts_on_a_whole_batch_and_leaves_channels_alone():
         single = theta.map(lambda t, c=channel: t[..., c : c + 1])
         for name, tensor in group.act(g, single).items():
             assert torch.equal(moved[name][..., channel : channel + 1], tensor)
+
+
+def test_elements_can_be_drawn_on_a_device():
+    space = ws.mlp([2, 3, 1], activation="tanh")
+    group = space.symmetry()
+    for element in (group.sample(2, device="meta"), group.identity(2, device="meta")):
+        assert {part.device.type for part in element["hidden1"]} == {"meta"}
+        assert element["input"] == ws.group.Monomial()

@@ -149,5 +149,5 @@ def symmetry(space: WeightSpace, name: str | None) -> SymmetryGroup:
 def _to(element: GroupElement, device: torch.device | str | None) -> GroupElement:
     if device is None:
         return element
-    moved: GroupElement = pytree.tree_map(lambda t: t.to(device), element)
+    moved: GroupElement = pytree.tree_map(lambda t: None if t is None else t.to(device), element)
     return moved
