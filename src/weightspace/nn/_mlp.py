@@ -7,14 +7,10 @@ from torch import nn
 __all__ = ["head"]
 
 
-def head(in_features: int, hidden: int, out_features: int, dropout: float = 0.0) -> nn.Sequential:
-    """Two hidden layers with ReLU and dropout: the read-out of invariant features."""
-    return nn.Sequential(
-        nn.Linear(in_features, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden, out_features),
-    )
+def head(in_features: int, hidden: int, out_features: int, dropout: float = 0.0, depth: int = 3) -> nn.Sequential:
+    """``depth`` linear layers with ReLU and dropout between: the read-out of invariant features."""
+    layers: list[nn.Module] = []
+    for _ in range(depth - 1):
+        layers += [nn.Linear(in_features, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        in_features = hidden
+    return nn.Sequential(*layers, nn.Linear(in_features, out_features))
