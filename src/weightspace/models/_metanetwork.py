@@ -22,11 +22,13 @@ class Ports(NamedTuple):
         task: whether it gives weight features or a vector.
         in_channels: channels of its input, encodings included.
         out: channels of the weight features, or length of the vector.
+        raw_channels: channels of the raw networks, without encodings.
     """
 
     task: Task
     in_channels: int
     out: int
+    raw_channels: int
 
     @property
     def equivariant(self) -> bool:
@@ -35,10 +37,17 @@ class Ports(NamedTuple):
 
 
 class Body(NamedTuple):
-    """What makes an architecture: a network on standardised weight features, and the group that it respects."""
+    """What makes an architecture: a network on standardised weight features, and the group that it respects.
+
+    Attributes:
+        net: maps the standardised features with their encodings, ``net(x)``, to the output.
+        symmetry: the group.
+        takes_raw: whether the net takes the raw networks too, ``net(x, raw)``, to run them.
+    """
 
     net: nn.Module
     symmetry: SymmetryGroup
+    takes_raw: bool = False
 
 
 class Metanetwork(nn.Module):
@@ -83,8 +92,8 @@ class Metanetwork(nn.Module):
         if gradients is not None:
             self.encodings.append(GradientFeatures(space, in_channels, gradients))
         width = in_channels + sum(encoding.out_channels for encoding in self.encodings)  # type: ignore[misc]
-        ports = Ports(task, width, out_channels if task == "equivariant" else out_features)
-        self.net, symmetry = make(space, ports, **options)
+        ports = Ports(task, width, out_channels if task == "equivariant" else out_features, in_channels)
+        self.net, symmetry, self._takes_raw = make(space, ports, **options)
         if standardize == "entry":
             symmetry = space.symmetry("trivial")
         encoded = len(self.encodings) > 0
@@ -99,5 +108,5 @@ class Metanetwork(nn.Module):
         x = self.standardize(theta)
         for encoding in self.encodings:
             x = x.concatenate(encoding(theta))
-        out: WeightFeatures | Tensor = self.net(x)
+        out: WeightFeatures | Tensor = self.net(x, theta) if self._takes_raw else self.net(x)
         return out

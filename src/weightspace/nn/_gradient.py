@@ -1,7 +1,202 @@
-"""placeholder, being written"""
+"""Gradient features: what a loss at learned points does to the neurons of the input networks, and to their weights."""
 
-from torch import nn
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..space import WeightFeatures, WeightSpace, backpropagate
+from ._dropout import dropout
+from ._encoding import check_dense
+from ._layout import check_space
+from ._pool import add_rows_and_columns, map_and_pool
+
+__all__ = ["GradientFeatures", "NeuronGradients", "PointNeuronLayer"]
+
+
+class PointNeuronLayer(nn.Module):
+    r"""One layer on features of every neuron at every point, equivariant to permutations of points and of neurons.
+
+    With x_g the features [points, units, channels] of neuron group g and means over points (n), units (i), groups:
+
+    .. math::
+        y_g[n, i] = A x_g[n, i] + B \bar x_g[\cdot, i] + C [\bar x_g[n, \cdot]; \bar x[n, \cdot]]
+                    + D [\bar x_g; \bar x] + e_g, \quad x_g + \mathrm{dropout}(\mathrm{SiLU}(\mathrm{LN}(y_g)))
+
+    The vectors e_g tell the groups, and the units of the input and output groups, apart; all else is shared.
+
+    Source: the DeepSets layers of Gelberg et al. (2025), arXiv 2507.01649.
+
+    Args:
+        space: weight space of the networks.
+        channels: channels of the features.
+        dropout: probability.
+    """
+
+    def __init__(self, space: WeightSpace, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.entry = nn.Parameter(nn.Linear(channels, channels).weight.detach().mT.contiguous())
+        self.unit = nn.Linear(channels, channels, bias=False)
+        self.point = nn.Linear(2 * channels, channels, bias=False)
+        self.group = nn.Linear(2 * channels, channels, bias=False)
+        self.code = nn.ParameterList(
+            0.1 * torch.randn(1 if group.kind == "hidden" else group.size, channels) for group in space.groups
+        )
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(
+        self, xs: list[Float[Tensor, "batch points units channels"]]
+    ) -> list[Float[Tensor, "batch points units channels"]]:
+        """Maps the features of all neuron groups."""
+        mapped, by_point, by_unit = zip(*(map_and_pool(x, self.entry, "mean") for x in xs), strict=True)
+        everywhere = torch.stack(by_point).mean(0)
+        outs = []
+        for x, y, points, units, code in zip(xs, mapped, by_point, by_unit, self.code, strict=True):
+            both = torch.cat([points, everywhere], dim=-1)
+            row = self.point(both) + self.group(both.mean(1, keepdim=True))
+            y = add_rows_and_columns(y, row, self.unit(units) + code)
+            outs.append(x + dropout(F.silu(self.norm(y)), self.dropout, self.training))
+        return outs
+
+
+class Gradients(NamedTuple):
+    """What `NeuronGradients` gives.
+
+    Attributes:
+        neurons: for each neuron group [batch, units, hidden].
+        weights: the gradient of the loss by the weights, of each input channel, in the units described there.
+    """
+
+    neurons: dict[str, Tensor]
+    weights: WeightFeatures
+
+
+class NeuronGradients(nn.Module):
+    """Features of every neuron from the gradients of a loss at learned points, with learned target values there.
+
+    At a point the gradient of a weight has rank one, the signal of its target times the activation of its source, so
+    the pairs (activation, signal) of the neurons hold the gradients at all points. They are mixed by
+    `PointNeuronLayer` and averaged over the points. Signals may be tiny or large, and differ in size from layer to
+    layer: activations and signals are divided by their root mean square over the points and the units of each neuron
+    group, whose logarithms enter as features of the group.
+
+    Source: Gelberg et al. (2025), arXiv 2507.01649 (GradMetaNet).
+
+    Args:
+        space: weight space of the networks.
+        in_channels: channels of the raw networks, each a network of its own.
+        points: number of points, drawn from U[-1, 1], as their targets are.
+        hidden: channels of the features.
+        depth: number of layers.
+        dropout: probability.
+
+    Raises:
+        ModelError: if a parameter has axes without neurons, so that the space cannot run its networks.
+    """
+
+    def __init__(
+        self, space: WeightSpace, in_channels: int, points: int, hidden: int, depth: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_dense(space)
+        self.space, self.in_channels = space, in_channels
+        self.points = nn.Parameter(torch.rand(points, space.groups[0].size) * 2 - 1)
+        self.targets = nn.Parameter(torch.rand(points, space.groups[-1].size) * 2 - 1)
+        self.pair = nn.Linear(2 * in_channels, hidden)
+        self.size = nn.Linear(2 * in_channels, hidden, bias=False)
+        self.layers = nn.Sequential(*(PointNeuronLayer(space, hidden, dropout) for _ in range(depth)))
+
+    def forward(self, theta: WeightFeatures) -> Gradients:
+        """Maps raw networks to features of their neurons, and to the gradients of their weights."""
+        check_space(self.space, theta, self.in_channels)
+        units, xs = {}, []
+        for name, pair in zip(*self._pairs(theta), strict=True):
+            size = (pair.square().mean((2, 3), keepdim=True) + 1e-12).sqrt()
+            units[name] = pair / size
+            x = self.pair(units[name].permute(0, 3, 2, 1))
+            xs.append(x + self.size(size.log().flatten(1))[:, None, None])
+        neurons = [x.mean(1) for x in self.layers(xs)]
+        return Gradients(dict(zip(units, neurons, strict=True)), self._weights(units))
+
+    def _pairs(self, theta: WeightFeatures) -> tuple[list[str], list[Float[Tensor, "batch pairs units points"]]]:
+        """Neuron groups, and the activations of all channels beside their signals."""
+        activations, signals = backpropagate(theta, self.points, self.targets)
+        return list(activations), [torch.cat([activations[name], signals[name]], dim=1) for name in activations]
+
+    def _weights(self, pairs: dict[str, Tensor]) -> WeightFeatures:
+        """Signals of the targets times activations of the sources, averaged over the points."""
+        c = self.in_channels
+        tensors = []
+        for parameter in self.space.parameters:
+            target, *source = (pairs[name] for name in parameter.groups)
+            signal = target[:, c:]
+            gradient = signal.mean(-1) if not source else signal @ source[0][:, :c].mT / signal.shape[-1]
+            tensors.append(gradient.movedim(1, -1))
+        return WeightFeatures(self.space, tuple(tensors))
 
 
 class GradientFeatures(nn.Module):
-    out_channels: int = 0
+    """Weight-shaped features of the gradients at learned points.
+
+    A weight gets an MLP (linear, SiLU, linear) of the features of its two end neurons and of its own gradient, a bias
+    one of its neuron's features and its gradient; see `NeuronGradients`. The first linear map splits into a part for
+    each end, which is computed once per neuron. Concatenated to the weights that any architecture takes, they are
+    "backbone + GradMetaNet".
+
+    Source: Gelberg et al. (2025), arXiv 2507.01649.
+
+    Args:
+        space: weight space of the networks.
+        in_channels: channels of the raw networks.
+        points: number of points.
+        channels: channels of the result.
+        hidden: channels of the neurons and of the MLP.
+        depth: number of layers on the neurons.
+        dropout: probability.
+        extra: channels of other weight features of the same networks, which the MLP takes too.
+
+    Attributes:
+        out_channels: ``channels``.
+    """
+
+    def __init__(
+        self,
+        space: WeightSpace,
+        in_channels: int,
+        points: int,
+        channels: int = 8,
+        hidden: int = 32,
+        depth: int = 3,
+        dropout: float = 0.0,
+        extra: int = 0,
+    ) -> None:
+        super().__init__()
+        self.space, self.out_channels, self.extra = space, channels, extra
+        self.gradients = NeuronGradients(space, in_channels, points, hidden, depth, dropout)
+        self.target = nn.Linear(hidden, hidden)
+        self.source = nn.Linear(hidden, hidden, bias=False)
+        self.entry = nn.Linear(in_channels + extra, hidden, bias=False)
+        self.out = nn.Linear(hidden, channels)
+
+    def forward(self, theta: WeightFeatures, extra: WeightFeatures | None = None) -> WeightFeatures:
+        """Maps raw networks, and ``extra`` features of them, to weight features with ``out_channels`` channels."""
+        neurons, entries = self.gradients(theta)
+        if extra is not None:
+            check_space(self.space, extra, self.extra)
+            entries = entries.concatenate(extra)
+        targets = {name: self.target(u) for name, u in neurons.items()}
+        sources = {name: self.source(u) for name, u in neurons.items()}
+        tensors = []
+        for parameter, x in zip(self.space.parameters, entries.tensors, strict=True):
+            target, *source = parameter.groups
+            if source:
+                h = add_rows_and_columns(self.entry(x), targets[target], sources[source[0]])
+            else:
+                h = self.entry(x) + targets[target]
+            tensors.append(self.out(F.silu(h)))
+        return WeightFeatures(self.space, tuple(tensors))
