@@ -3,20 +3,19 @@ import torch
 from torch.nn import functional as F
 
 import weightspace as ws
-from weightspace.nn import Graph, GraphEncoder, GraphState, MessagePassing
+from weightspace.nn import Graph, GraphEncoder, GraphState, gmn_layer
 
 
 def slow_message_passing(layer, state):
     """The layer neuron by neuron and edge by edge, each MLP on the concatenated features."""
-    nodes, edges = state
+    nodes, edges = state.nodes, state.edges
+    along, against, update, edge = (m["none"] for m in (layer.along, layer.against, layer.update, layer.edge))
 
-    def mlp(kind, e, target=None, source=None):
-        h = layer.of_edge[kind](e)
-        if target is not None:
-            h = h + layer.of_target[kind](target)
-        if source is not None:
-            h = h + layer.of_source[kind](source)
-        return F.silu(layer.between[kind].norm(h))
+    def middle(function, h):
+        return F.silu(function.between.norm(h))
+
+    def message(function, e, sender):
+        return function.last(middle(function, function.of_edge(e) + function.of_sender(sender)))
 
     incoming = {
         g: [torch.zeros(x.shape[0], x.shape[-1], dtype=x.dtype) for _ in range(x.shape[1])] for g, x in nodes.items()
@@ -26,20 +25,21 @@ def slow_message_passing(layer, state):
     }
     new_edges = []
     for (_, s, t, _), e in zip(layer.graph.edges, edges, strict=True):
-        new = torch.empty(*e.shape[:-1], layer.edge_out.out_features, dtype=e.dtype)
+        new = torch.empty(*e.shape[:-1], edge.last.out_features, dtype=e.dtype)
         for i in range(e.shape[1]):
             for j in range(e.shape[2]):
                 xi, xj = nodes[t][:, i], nodes[s][:, j]
-                incoming[t][i] = incoming[t][i] + layer.message["along"](mlp("along", e[:, i, j], source=xj))
-                outgoing[s][j] = outgoing[s][j] + layer.message["against"](mlp("against", e[:, i, j], target=xi))
-                new[:, i, j] = layer.edge_out(mlp("edge", e[:, i, j], xi, xj)) + layer.edge_skip(e[:, i, j])
+                incoming[t][i] = incoming[t][i] + message(along, e[:, i, j], xj)
+                outgoing[s][j] = outgoing[s][j] + message(against, e[:, i, j], xi)
+                h = edge.of_edge(e[:, i, j]) + edge.of_source(xj) + edge.of_target(xi)
+                new[:, i, j] = edge.last(middle(edge, h)) + edge.skip(e[:, i, j])
         new_edges.append(new)
     new_nodes = {}
     for g, x in nodes.items():
-        rows = [
-            layer.update(torch.cat([x[:, i], incoming[g][i], outgoing[g][i]], -1)) + layer.node_skip(x[:, i])
-            for i in range(x.shape[1])
-        ]
+        rows = []
+        for i in range(x.shape[1]):
+            h = update.first(torch.cat([x[:, i], incoming[g][i], outgoing[g][i]], -1))
+            rows.append(update.last(middle(update, h)) + update.skip(x[:, i]))
         new_nodes[g] = torch.stack(rows, 1)
     return GraphState(new_nodes, new_edges)
 
@@ -49,7 +49,7 @@ def test_agrees_with_a_slow_twin(dims):
     space = ws.mlp(dims)
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 6).double()
-    layer = MessagePassing(encoder.graph, 6, 5).double()
+    layer = gmn_layer(encoder.graph, 6, 5).double()
     with torch.no_grad():
         state = encoder(space.sample(2).to(torch.float64))
         expected = slow_message_passing(layer, state)
@@ -64,7 +64,7 @@ def test_gradients():
     space = ws.mlp((2, 3, 2))
     torch.manual_seed(0)
     graph = Graph(space)
-    layer = MessagePassing(graph, 3).double()
+    layer = gmn_layer(graph, 3).double()
     names = [name for name, _ in layer.named_parameters()]
     values = [p.detach().clone().requires_grad_() for p in layer.parameters()]
     nodes = [torch.randn(1, g.size, 3, dtype=torch.float64, requires_grad=True) for g in space.groups]
@@ -89,7 +89,7 @@ def test_one_way_messages_only_flow_forward():
     state = encoder(space.sample(1))
     changed = GraphState({**state.nodes, "hidden2": state.nodes["hidden2"] + 1}, state.edges)
     for bidirectional in (False, True):
-        layer = MessagePassing(encoder.graph, 4, bidirectional=bidirectional)
+        layer = gmn_layer(encoder.graph, 4, bidirectional=bidirectional)
         same = torch.allclose(layer(state).nodes["hidden1"], layer(changed).nodes["hidden1"], atol=1e-6)
         assert same is not bidirectional
 
@@ -99,7 +99,7 @@ def test_codes_tell_input_neurons_apart_but_not_hidden_ones():
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 4)
     zero = space.sample(1) * 0.0
-    nodes, edges = encoder(zero)
+    nodes, edges, _ = encoder(zero)
     assert not torch.allclose(nodes["input"][:, 0], nodes["input"][:, 1])
     assert not torch.allclose(nodes["output"][:, 0], nodes["output"][:, 1])
     assert torch.equal(nodes["hidden1"][:, 0], nodes["hidden1"][:, 1])

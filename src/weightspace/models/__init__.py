@@ -3,6 +3,7 @@
 from ._canon_mlp import canon_mlp
 from ._dws import dws
 from ._gmn import gmn
+from ._gradmetanet import gradmetanet
 from ._metanetwork import Body, Metanetwork, Ports, Task
 from ._monomial import monomial_nfn
 from ._nfn import hnp_nfn, np_nfn, unf
@@ -10,6 +11,7 @@ from ._mlp import mlp
 from ._nft import nft
 from ._ng_t import ng_t
 from ._registry import architectures, build, register
+from ._scalegmn import scalegmn, scalegmn_b
 from ._statnet import StatisticsPredictor, statnet, weight_statistics
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "canon_mlp",
     "dws",
     "gmn",
+    "gradmetanet",
     "mlp",
     "hnp_nfn",
     "monomial_nfn",
@@ -30,6 +33,8 @@ __all__ = [
     "ng_t",
     "np_nfn",
     "register",
+    "scalegmn",
+    "scalegmn_b",
     "statnet",
     "weight_statistics",
     "unf",

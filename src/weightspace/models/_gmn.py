@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..nn import GraphDecoder, GraphEncoder, GraphPool, MessagePassing, head
+from ..nn import GraphDecoder, GraphEncoder, GraphPool, gmn_layer, head
 from ..space import WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -38,7 +38,7 @@ def gmn(
     encoder = GraphEncoder(space, ports.in_channels, hidden)
     decoder = GraphDecoder(space, ports.out)
     layers = [
-        MessagePassing(
+        gmn_layer(
             encoder.graph,
             hidden,
             decoder.width if last and ports.equivariant else None,

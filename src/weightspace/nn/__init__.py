@@ -3,16 +3,19 @@
 from ._attention import NeuronAttention, PerParameter, WeightTransformerBlock
 from ._capacity import OutputCapacityExpansion, merge_ensemble
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
-from ._gradient import GradientFeatures
+from ._gradient import GradientFeatures, NeuronGradients, PointNeuronLayer
 from ._graph import Graph, GraphDecoder, GraphEncoder, GraphPool, GraphState
+from ._layers import gmn_layer, kinds, scaled_layer
 from ._layout import check_space
 from ._linear import EquivariantLinear, InvariantPool
 from ._message import MessagePassing
 from ._mlp import head
-from ._monomial import InvariantEntries, MonomialActivation, TimesInvariant, unit
+from ._monomial import InvariantEntries, Modulated, MonomialActivation, unit
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
+from ._pairs import Attend, Pairs, PairsFromGraph, PairsToGraph
 from ._pool import Reduction
-from ._relational import Attend, Pairs, PairsFromGraph, PairsToGraph, RelationalAttention
+from ._relational import RelationalAttention
+from ._scaled import ScaledPool, SignMap
 from ._set_attention import SetAttention
 
 __all__ = [
@@ -32,26 +35,33 @@ __all__ = [
     "LearnedPosition",
     "LearnedScale",
     "MessagePassing",
+    "Modulated",
     "MonomialActivation",
     "NeuronAttention",
+    "NeuronGradients",
     "OutputCapacityExpansion",
     "Pairs",
     "PairsFromGraph",
     "PairsToGraph",
     "PerParameter",
+    "PointNeuronLayer",
     "Pointwise",
     "ProbeFeatures",
     "Reduction",
     "RelationalAttention",
+    "ScaledPool",
     "SetAttention",
+    "SignMap",
     "SinusoidalPosition",
     "Standardization",
     "Standardize",
-    "TimesInvariant",
     "WeightTransformerBlock",
     "check_space",
+    "gmn_layer",
     "head",
+    "kinds",
     "merge_ensemble",
     "relu_",
+    "scaled_layer",
     "unit",
 ]

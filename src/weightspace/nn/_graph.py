@@ -7,6 +7,7 @@ are several blocks into one neuron group.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,14 +54,22 @@ class Graph:
 
 
 class GraphState(NamedTuple):
-    """Features of all nodes, by neuron group, and of all edges, in the order of ``Graph.edges``."""
+    """Features of all nodes, by neuron group, and of all edges, in the order of ``Graph.edges``.
+
+    Attributes:
+        nodes: one tensor for each neuron group.
+        edges: one tensor for each block of weights.
+        against: features of their own for messages against the direction of the network, for each block that has such
+            and None for the others; empty if no block has.
+    """
 
     nodes: dict[str, Float[Tensor, "batch n channels"]]
     edges: list[Float[Tensor, "batch out in channels"]]
+    against: Sequence[Float[Tensor, "batch out in channels"] | None] = ()
 
 
 class GraphEncoder(nn.Module):
-    """Weight features as a graph: biases become node features, weights edge features, each with a learned code.
+    r"""Weight features as a graph: biases become node features, weights edge features, each with a learned code.
 
     The codes tell apart what no symmetry relates: each input neuron, each hidden group, each output neuron, and each
     block of weights by its dense end. Input neurons, which have no bias, get the constant 1. A code is added; where the
@@ -72,15 +81,28 @@ class GraphEncoder(nn.Module):
         in_channels: channels of the features.
         channels: channels of nodes and edges.
         symmetry: the group to respect; permutations of hidden neurons if None.
+        reciprocal: whether weights with an end that is scaled by positive numbers get features of their own, made of
+            their reciprocals, for messages against the direction of the network (``GraphState.against``). Those go
+            from i to j, where a weight is multiplied by :math:`q_i / q_j`, so theirs must be by :math:`q_j / q_i`.
+            They are 1 / w once, and are then updated as edges are: a reciprocal of learned features in every layer
+            would be as large, and would have a gradient of the order of their square. Of several channels w the
+            reciprocal is :math:`w / \lVert w \rVert^2`; of zero it is zero.
     """
 
     def __init__(
-        self, space: WeightSpace, in_channels: int, channels: int, symmetry: SymmetryGroup | None = None
+        self,
+        space: WeightSpace,
+        in_channels: int,
+        channels: int,
+        symmetry: SymmetryGroup | None = None,
+        *,
+        reciprocal: bool = False,
     ) -> None:
         super().__init__()
         graph = self.graph = Graph(space)
         symmetry = symmetry or space.symmetry("permutation")
-        scaled = {group.name for group in space.groups if symmetry.factor(group.name).scales != "none"}
+        kinds = {group.name: symmetry.factor(group.name).scales for group in space.groups}
+        scaled = {name for name, kind in kinds.items() if kind != "none"}
         self._scaled_nodes = [group.name in scaled for group in space.groups]
         self._scaled_edges = [bool({source, target} & scaled) for _, source, target, _ in graph.edges]
         self.node = nn.Linear(graph.vectors * in_channels, channels, bias=False)
@@ -94,6 +116,12 @@ class GraphEncoder(nn.Module):
             _code(is_scaled, size[target], size[source], channels)
             for (_, source, target, _), is_scaled in zip(graph.edges, self._scaled_edges, strict=True)
         )
+        self._positive = [
+            n for n, (_, s, t, _) in enumerate(graph.edges) if reciprocal and "positive" in (kinds[s], kinds[t])
+        ]
+        if self._positive:
+            self.reciprocal = nn.Linear(self.edge.in_features, channels, bias=False)
+            self.reciprocal_code = nn.ParameterList(_code(True, *self.edge_code[n].shape) for n in self._positive)
 
     def forward(self, theta: WeightFeatures) -> GraphState:
         """Embeds a batch of networks."""
@@ -108,7 +136,18 @@ class GraphEncoder(nn.Module):
             _embed(self.edge, theta.tensors[i].flatten(3), code, is_scaled)
             for (i, *_), code, is_scaled in zip(self.graph.edges, self.edge_code, self._scaled_edges, strict=True)
         ]
-        return GraphState(nodes, edges)
+        against: list[Tensor | None] = [None] * len(edges) if self._positive else []
+        for n, code in zip(self._positive, self.reciprocal_code if self._positive else [], strict=True):
+            inverse = _reciprocal(theta.tensors[self.graph.edges[n][0]].flatten(3))
+            against[n] = _embed(self.reciprocal, inverse, code, True)
+        return GraphState(nodes, edges, against)
+
+
+def _reciprocal(w: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries channels"]:
+    largest = w.detach().abs().amax(-1, keepdim=True)  # first of order one, so that no square under- or overflows
+    largest = torch.where(largest > torch.finfo(w.dtype).tiny, largest, torch.inf)
+    y = w / largest
+    return y / (largest * y.square().sum(-1, keepdim=True).where(largest.isfinite(), 1))
 
 
 def _code(is_scaled: bool, *shape: int) -> nn.Parameter:

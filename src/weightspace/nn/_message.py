@@ -1,126 +1,127 @@
 """Engine 2: message passing on the graph of the input network, as dense complete bipartite blocks.
 
-A message is a broadcast sum over a block ``[batch, out, in, channels]``: no edge index, no scatter.
+A message is a broadcast sum over a block ``[batch, out, in, channels]``: no edge index, no scatter. One layer,
+`MessagePassing`, keeps the books of blocks and directions; what a message, an update of nodes and an update of edges
+are is plugged in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain, islice
 from typing import cast
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ._dropout import dropout
+from ._functions import EdgeUpdate, Message, Nodes
 from ._graph import Graph, GraphState
-from ._pool import add_rows_and_columns, fan_out
+from ._pool import fan_out
 
 __all__ = ["MessagePassing"]
-
-
-class _NormalizedSiLU(nn.Module):
-    """LayerNorm, SiLU, dropout: what stands between the two linear maps of every message and update function."""
-
-    def __init__(self, channels: int, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-        self.dropout = dropout
-
-    def forward(self, x: Tensor) -> Tensor:
-        return dropout(F.silu(self.norm(x)), self.dropout, self.training)
 
 
 class MessagePassing(nn.Module):
     r"""One layer of message passing along, and against, the direction of the network.
 
     .. math::
-        a_i = \sum_j m([e_{ij}; x_j]), \quad c_j = \sum_i m'([e_{ij}; x_i]), \quad
-        x'_i = u([x_i; a_i; c_i]), \quad e'_{ij} = w([e_{ij}; x_j; x_i])
+        a_i = \mathrm{agg}_j\, m(e_{ij}, x_j, x_i), \quad c_j = \mathrm{agg}_i\, m'(e_{ij}, x_i, x_j), \quad
+        x'_i = u([x_i; a_i; c_i]), \quad e'_{ij} = w(e_{ij}, x_j, x_i)
 
-    Each of m, m', u, w is linear - LayerNorm - SiLU - linear. The first linear map of a message splits into an edge
-    part and a node part, which is computed once per node; the second one commutes with the sum. So an edge costs one
-    matrix product for each of m and m' and two for w.
-
-    Source: Lim et al. (2024), arXiv 2312.04501; Kalogeropoulos et al. (2024), arXiv 2406.10685, with permutations.
+    The first thing that every function does with the edges is a linear map (its ``weights``); those of all functions
+    are applied in one pass. A message function then takes a block's mapped edges and the nodes at both ends, and says
+    what arrives (``forward``), and how several blocks into one group are combined (``collect``).
 
     Args:
         graph: the graph of the input networks.
-        channels: channels of nodes and edges.
-        out_channels: channels of the result; ``channels`` if None.
-        bidirectional: pass messages backwards too.
-        edge_update: compute new edge features; otherwise the edges are returned as they are.
-        skip: add a linear map of the old features to the new ones.
-        dropout: probability.
+        along: message functions, one for each kind of a receiving group.
+        against: the same for messages against the direction; none are passed if empty.
+        update: node functions, one for each kind.
+        edge: edge functions for "none", blocks none of whose ends is scaled, and "scaled", the others; the edges are
+            returned as they are if empty.
+        reciprocal: the edge function of edges that have features of their own for messages against the direction.
+        kinds: the kind of each neuron group; "none" for all by default.
+        finish: a map of all new nodes together.
+        late_edges: whether the edge functions see the new nodes instead of the old ones.
     """
 
     def __init__(
         self,
         graph: Graph,
-        channels: int,
-        out_channels: int | None = None,
         *,
-        bidirectional: bool = True,
-        edge_update: bool = True,
-        skip: bool = True,
-        dropout: float = 0.0,
+        along: Mapping[str, nn.Module],
+        against: Mapping[str, nn.Module],
+        update: Mapping[str, nn.Module],
+        edge: Mapping[str, nn.Module],
+        reciprocal: nn.Module | None = None,
+        kinds: Mapping[str, str] | None = None,
+        finish: nn.Module | None = None,
+        late_edges: bool = False,
     ) -> None:
         super().__init__()
-        out_channels = out_channels or channels
-        self.graph, self.dropout = graph, dropout
-        self.kinds = ["along", *(["against"] if bidirectional else []), *(["edge"] if edge_update else [])]
-        self.of_edge = nn.ModuleDict({kind: nn.Linear(channels, channels, bias=False) for kind in self.kinds})
-        self.of_source = nn.ModuleDict({k: nn.Linear(channels, channels) for k in self.kinds if k != "against"})
-        self.of_target = nn.ModuleDict({k: nn.Linear(channels, channels) for k in self.kinds if k != "along"})
-        self.between = nn.ModuleDict({kind: _NormalizedSiLU(channels, dropout) for kind in self.kinds})
-        self.message = nn.ModuleDict({k: nn.Linear(channels, channels) for k in self.kinds if k != "edge"})
-        self.update = nn.Sequential(
-            nn.Linear((1 + len(self.message)) * channels, channels),
-            _NormalizedSiLU(channels, dropout),
-            nn.Linear(channels, out_channels),
-        )
-        self.edge_out = nn.Linear(channels, out_channels) if edge_update else None
-        self.node_skip = nn.Linear(channels, out_channels, bias=False) if skip else None
-        self.edge_skip = nn.Linear(channels, out_channels, bias=False) if skip and edge_update else None
+        self.graph, self.late_edges = graph, late_edges
+        self.kinds = dict(kinds) if kinds is not None else {group.name: "none" for group in graph.groups}
+        self.along, self.against = nn.ModuleDict(along), nn.ModuleDict(against)
+        self.update, self.edge = nn.ModuleDict(update), nn.ModuleDict(edge)
+        self.reciprocal, self.finish = reciprocal, finish
 
     def forward(self, state: GraphState) -> GraphState:
         """Applies the layer."""
-        nodes, edges = state
-        source = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_source.items()}
-        target = {k: {g: m(x) for g, x in nodes.items()} for k, m in self.of_target.items()}
-        sums: dict[str, dict[str, Tensor]] = {kind: {} for kind in self.message}
-        weights = [cast(nn.Linear, m).weight for m in (*self.of_edge.values(), self.edge_skip) if m is not None]
-        new_edges = []
-        for (_, s, t, _), e in zip(self.graph.edges, edges, strict=True):
-            parts = fan_out(e, *weights)
-            h = dict(zip(self.kinds, parts, strict=False))
-            for kind in self.kinds:
-                by_target = target[kind][t] if kind in target else None
-                by_source = source[kind][s] if kind in source else None
-                h[kind] = self.between[kind](add_rows_and_columns(h[kind], by_target, by_source))
-            _accumulate(sums["along"], t, self._sum("along", h["along"], axis=2))
-            if "against" in h:
-                _accumulate(sums["against"], s, self._sum("against", h["against"], axis=1))
-            if self.edge_out is None:
-                new_edges.append(e)
-            else:
-                new_edges.append(self._finish(self.edge_out(h["edge"]), parts[-1] if self.edge_skip else None))
-        new_nodes = {group: self._node(group, x, sums) for group, x in nodes.items()}
-        return GraphState(new_nodes, new_edges)
+        nodes = {group: Nodes(x, self.kinds[group]) for group, x in state.nodes.items()}
+        inbox: dict[str, dict[str, list[Tensor]]] = {group: {"along": [], "against": []} for group in nodes}
+        mapped = []
+        for n, (_, s, t, _) in enumerate(self.graph.edges):
+            block = self._map(n, state)
+            inbox[t]["along"].append(self.along[nodes[t].kind](block.pop("along"), nodes[t], nodes[s], axis=2))
+            if self.against:
+                message = self.against[nodes[s].kind](block.pop("against"), nodes[t], nodes[s], axis=1)
+                inbox[s]["against"].append(message)
+            mapped.append(block)
+        new = {group: self._update(x, inbox[group]) for group, x in nodes.items()}
+        if self.finish is not None:
+            new = self.finish(new)
+        if self.late_edges:
+            nodes = {group: Nodes(x, self.kinds[group]) for group, x in new.items()}
+        edges = list(state.edges)
+        against = list(state.against)
+        for n, (_, s, t, _) in enumerate(self.graph.edges):
+            if self.edge:
+                edges[n] = self._edge(s, t)(mapped[n]["edge"], nodes[t], nodes[s])
+            if "reciprocal" in mapped[n]:
+                against[n] = cast(nn.Module, self.reciprocal)(mapped[n]["reciprocal"], nodes[t], nodes[s])
+        return GraphState(new, edges, against)
 
-    def _sum(self, kind: str, h: Tensor, axis: int) -> Tensor:
-        """Sum of the messages over one end of a block; the last linear map acts on the sum."""
-        last = cast(nn.Linear, self.message[kind])
-        return F.linear(h.sum(axis), last.weight, h.shape[axis] * last.bias)
+    def _edge(self, source: str, target: str) -> nn.Module:
+        return self.edge["none" if self.kinds[source] == self.kinds[target] == "none" else "scaled"]
 
-    def _node(self, group: str, x: Tensor, sums: dict[str, dict[str, Tensor]]) -> Tensor:
-        zeros = torch.zeros_like(x)
-        new: Tensor = self.update(torch.cat([x, *(sums[kind].get(group, zeros) for kind in sums)], dim=-1))
-        return self._finish(new, None if self.node_skip is None else self.node_skip(x))
+    def _map(self, n: int, state: GraphState) -> dict[str, list[Tensor]]:
+        """The linear maps of the edges of one block for each of the functions."""
+        _, s, t, _ = self.graph.edges[n]
+        functions = {"along": self.along[self.kinds[t]]}
+        if self.edge:
+            functions["edge"] = self._edge(s, t)
+        backward = {"against": self.against[self.kinds[s]]} if self.against else {}
+        own = state.against[n] if state.against else None
+        if own is None:
+            return _fan_out(state.edges[n], functions | backward)
+        if self.reciprocal is not None:
+            backward["reciprocal"] = self.reciprocal
+        return _fan_out(state.edges[n], functions) | _fan_out(own, backward)
 
-    def _finish(self, new: Tensor, skip: Tensor | None) -> Tensor:
-        new = dropout(new, self.dropout, self.training)
-        return new if skip is None else skip.add_(new)
+    def _update(self, nodes: Nodes, inbox: dict[str, list[Tensor]]) -> Tensor:
+        incoming = [self._collect(self.along, nodes, inbox["along"], 2)]
+        if self.against:
+            incoming.append(self._collect(self.against, nodes, inbox["against"], 1))
+        new: Tensor = self.update[nodes.kind](nodes.x, incoming)
+        return new
+
+    def _collect(self, functions: nn.ModuleDict, nodes: Nodes, parts: list[Tensor], axis: int) -> Tensor:
+        if parts:
+            return cast(Message, functions[nodes.kind]).collect(parts, axis)
+        width = cast(Message, next(iter(functions.values()))).width
+        return nodes.x.new_zeros(*nodes.x.shape[:-1], width)
 
 
-def _accumulate(sums: dict[str, Tensor], group: str, message: Tensor) -> None:
-    sums[group] = sums[group] + message if group in sums else message
+def _fan_out(edges: Tensor, functions: Mapping[str, nn.Module]) -> dict[str, list[Tensor]]:
+    weights = {name: cast(Message | EdgeUpdate, function).weights() for name, function in functions.items()}
+    parts = iter(fan_out(edges, *chain.from_iterable(weights.values())))
+    return {name: list(islice(parts, len(own))) for name, own in weights.items()}

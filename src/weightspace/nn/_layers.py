@@ -1,0 +1,117 @@
+"""The layers of the published graph networks: configurations of message passing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..space import SymmetryGroup, WeightSpace
+from ._functions import EdgeUpdate, Message, NodeUpdate
+from ._graph import Graph
+from ._message import MessagePassing
+from ._scaled import ScaledEdgeUpdate, ScaledMessage, ScaledNodeUpdate, SignMap
+
+__all__ = ["gmn_layer", "kinds", "scaled_layer"]
+
+
+def kinds(space: WeightSpace, symmetry: SymmetryGroup) -> dict[str, str]:
+    """How the group scales each neuron group."""
+    return {group.name: str(symmetry.factor(group.name).scales) for group in space.groups}
+
+
+def gmn_layer(
+    graph: Graph,
+    channels: int,
+    out_channels: int | None = None,
+    *,
+    bidirectional: bool = True,
+    edge_update: bool = True,
+    skip: bool = True,
+    dropout: float = 0.0,
+) -> MessagePassing:
+    """A layer of GMN: sums of messages, each function linear - LayerNorm - SiLU - linear.
+
+    Source: Lim et al. (2024), arXiv 2312.04501; Kalogeropoulos et al. (2024), arXiv 2406.10685, with permutations.
+
+    Args:
+        graph: the graph of the input networks.
+        channels: channels of nodes and edges.
+        out_channels: channels of the result; ``channels`` if None.
+        bidirectional: pass messages backwards too.
+        edge_update: compute new edge features; otherwise the edges are returned as they are.
+        skip: add a linear map of the old features to the new ones.
+        dropout: probability.
+    """
+    out = out_channels or channels
+    incoming = (2 if bidirectional else 1) * channels
+    return MessagePassing(
+        graph,
+        along={"none": Message(channels, dropout)},
+        against={"none": Message(channels, dropout)} if bidirectional else {},
+        update={"none": NodeUpdate(channels, incoming, out, dropout=dropout, skip=skip)},
+        edge={"none": EdgeUpdate(channels, out, dropout=dropout, skip=skip)} if edge_update else {},
+    )
+
+
+def scaled_layer(
+    graph: Graph,
+    kinds: dict[str, str],
+    channels: int,
+    out_channels: int | None = None,
+    *,
+    signs: SignMap = "absolute",
+    bidirectional: bool = False,
+    reciprocal: bool = False,
+    edge_update: bool = True,
+    skip: bool = True,
+    dropout: float = 0.0,
+) -> MessagePassing:
+    """A layer of ScaleGMN: the functions of scaled neurons and edges commute with their scales, the others are GMN's.
+
+    Source: Kalogeropoulos et al. (2024), arXiv 2406.10685, section 5.
+
+    Args:
+        graph: the graph of the input networks.
+        kinds: how each neuron group is scaled: "none", "signs" or "positive".
+        channels: channels of nodes and edges.
+        out_channels: channels of the result; ``channels`` if None.
+        signs: what of features is invariant under signs: "absolute" values, or "symmetrized" functions.
+        bidirectional: pass messages backwards too.
+        reciprocal: update the edges' own features for backward messages too.
+        edge_update: compute new edge features; otherwise the edges are returned as they are.
+        skip: add a linear map of the old features to the new ones.
+        dropout: probability.
+    """
+    out = out_channels or channels
+    plain: dict[str, Any] = {"dropout": dropout, "skip": skip}
+    ends = [(kinds[source], kinds[target]) for _, source, target, _ in graph.edges]
+    scaled = [pair for pair in ends if pair != ("none", "none")]
+    incoming = (2 if bidirectional else 1) * channels
+
+    def message(kind: str) -> ScaledMessage:
+        return ScaledMessage(kind, signs, channels, dropout)
+
+    def node(kind: str) -> nn.Module:
+        if kind == "none":
+            return NodeUpdate(channels, incoming, out, **plain)
+        return ScaledNodeUpdate(kind, signs, channels, incoming, out, **plain)
+
+    def edge(pairs: list[tuple[str, str]]) -> ScaledEdgeUpdate:
+        sources, targets = zip(*pairs, strict=True)
+        return ScaledEdgeUpdate(sources, targets, signs, channels, out, **plain)
+
+    edges: dict[str, nn.Module] = {}
+    if edge_update:
+        edges |= {"scaled": edge(scaled)} if scaled else {}
+        edges |= {"none": EdgeUpdate(channels, out, **plain)} if len(scaled) < len(ends) else {}
+    positive = [pair for pair in scaled if "positive" in pair]
+    return MessagePassing(
+        graph,
+        along={kind: message(kind) for kind in sorted({target for _, target in ends})},
+        against={kind: message(kind) for kind in sorted({source for source, _ in ends})} if bidirectional else {},
+        update={kind: node(kind) for kind in sorted(set(kinds.values()))},
+        edge=edges,
+        reciprocal=edge(positive) if reciprocal and positive else None,
+        kinds=kinds,
+    )
