@@ -15,5 +15,5 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_importing_the_layers_loads_nothing_heavy():
-    layers = "engine, models, nn, report, space, tasks, testing, zoo"
+    layers = "engine, models, nn, orbit, report, space, tasks, testing, theory, zoo"
     assert loaded(f"from weightspace import {layers}") & HEAVY == set()
