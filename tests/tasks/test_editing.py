@@ -41,6 +41,18 @@ def test_loss_is_the_error_against_the_edited_true_image(digits, k):
     assert task.evaluate(Constant(k), "test", batch_size=3)["mse"] == pytest.approx(float(whole), rel=1e-5)
 
 
+def test_a_training_step_may_compare_a_part_of_the_pixels(digits):
+    whole, part = InrEditing(digits), InrEditing(digits, pixels=20)
+    model, index = Constant(2), torch.tensor([5, 0, 2])
+    torch.testing.assert_close(part.losses(model.eval(), "train", index), whole.losses(model, "train", index))
+    torch.manual_seed(0)
+    draws = torch.stack([part.losses(model.train(), "train", index).detach() for _ in range(400)])
+    assert draws.std(0).min() > 0
+    torch.testing.assert_close(draws.mean(0), whole.losses(model, "train", index).detach(), rtol=0.1, atol=0)
+    with pytest.raises(ws.RecipeError, match="pixels: expected 1 to 81"):
+        InrEditing(digits, pixels=82)
+
+
 def test_references_are_the_errors_of_ignorant_editors(digits):
     task = InrEditing(digits)
     found = task.references()

@@ -11,9 +11,9 @@ from ..nn import (
     EquivariantLinear,
     GaussianFourier,
     InvariantEntries,
+    Modulated,
     MonomialActivation,
     SinusoidalPosition,
-    TimesInvariant,
 )
 from ..space import SymmetryGroup, WeightSpace
 from ._metanetwork import Body, Ports
@@ -40,9 +40,11 @@ def monomial_nfn(
     The group leaves few linear maps (19 on 2-3-3-2 networks with ReLU, where permutations alone leave 114): a hidden
     weight only mixes its own channels. What sees the network as a whole is a stack N of permutation-equivariant layers
     on invariant features of every entry: absolute values where the group has signs, directions over the channels where
-    it has positive scales. An invariant task pools N; an equivariant one multiplies by it, which keeps equivariance:
+    it has positive scales. An invariant task pools N; in an equivariant one it modulates, which keeps equivariance:
 
-    .. math:: F(\theta) = E(\theta) \odot N(\operatorname{inv}(E'(\theta))), \qquad E, E' \text{ equivariant}.
+    .. math:: F(\theta) = A \theta + B h \odot N(\operatorname{inv}(h)), \qquad h = E(\theta),
+
+    with A, B and E equivariant.
 
     Source: Tran et al. (2024), arXiv 2409.11697, sections 4 and 5. The published editing network feeds two linear
     layers to a plain NP-NFN and is not equivariant under signs (nor scales): that is ``published=True``.
@@ -74,8 +76,9 @@ def monomial_nfn(
     readout = linear_stack(space, ports._replace(in_channels=width), readout_hidden, readout_depth, dropout=dropout)
     if not ports.equivariant:
         return Body(nn.Sequential(*layers, *invariant, *readout), symmetry)
-    last = EquivariantLinear(space, hidden, ports.out, symmetry=symmetry)
-    return Body(nn.Sequential(*layers, TimesInvariant(last, nn.Sequential(*invariant, *readout))), symmetry)
+    direct = EquivariantLinear(space, ports.in_channels, ports.out, symmetry=symmetry)
+    last = EquivariantLinear(space, hidden, ports.out, symmetry=symmetry, gain=1e-2)  # products are unstable at first
+    return Body(Modulated(direct, nn.Sequential(*layers), last, nn.Sequential(*invariant, *readout)), symmetry)
 
 
 def _published_editor(space: WeightSpace, ports: Ports, hidden: int, depth: int, dropout: float) -> Body:

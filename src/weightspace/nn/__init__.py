@@ -4,8 +4,8 @@ from ._attention import NeuronAttention, PerParameter, WeightTransformerBlock
 from ._capacity import OutputCapacityExpansion, merge_ensemble
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from ._gradient import GradientFeatures, NeuronGradients, PointNeuronLayer
-from ._graph import Graph, GraphDecoder, GraphEncoder, GraphPool, GraphState
-from ._layers import gmn_layer, kinds, scaled_layer
+from ._graph import Graph, GraphDecoder, GraphEncoder, GraphPool, GraphProjection, GraphState
+from ._layers import gmn_layer, kinds, ng_gnn_layer, scaled_layer
 from ._layout import check_space
 from ._linear import EquivariantLinear, InvariantPool
 from ._message import MessagePassing
@@ -29,6 +29,7 @@ __all__ = [
     "GraphDecoder",
     "GraphEncoder",
     "GraphPool",
+    "GraphProjection",
     "GraphState",
     "InvariantEntries",
     "InvariantPool",
@@ -61,6 +62,7 @@ __all__ = [
     "head",
     "kinds",
     "merge_ensemble",
+    "ng_gnn_layer",
     "relu_",
     "scaled_layer",
     "unit",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..space import SymmetryGroup, WeightFeatures, WeightSpace
 from ._norm import relu_
 
-__all__ = ["InvariantEntries", "MonomialActivation", "TimesInvariant", "unit"]
+__all__ = ["InvariantEntries", "Modulated", "MonomialActivation", "unit"]
 
 
 def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries channels"]:
@@ -87,20 +87,26 @@ class InvariantEntries(nn.Module):
         return WeightFeatures(theta.space, tuple(tensors))
 
 
-class TimesInvariant(nn.Module):
-    """``E(x) * N(x)``, entry by entry: equivariant if E is and N only permutes its entries with them.
+class Modulated(nn.Module):
+    r"""A linear map of the input, plus one of hidden features that is modulated by invariant features of them.
+
+    .. math:: F(x) = A x + (B h) \odot N(h), \qquad h = E(x)
+
+    Equivariant if A, B and E are, and N only permutes its entries with those of h.
 
     Args:
-        equivariant: maps weight features to weight features, equivariantly.
-        invariant: maps them to features of the same channels that signs and scales leave alone.
+        direct: A, on weight features.
+        trunk: E.
+        last: B.
+        invariant: N, with as many channels as A and B give.
     """
 
-    def __init__(self, equivariant: nn.Module, invariant: nn.Module) -> None:
+    def __init__(self, direct: nn.Module, trunk: nn.Module, last: nn.Module, invariant: nn.Module) -> None:
         super().__init__()
-        self.equivariant, self.invariant = equivariant, invariant
+        self.direct, self.trunk, self.last, self.invariant = direct, trunk, last, invariant
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
-        """Multiplies the two."""
-        factor: WeightFeatures = self.invariant(theta)
-        out: WeightFeatures = self.equivariant(theta)
-        return out.map(torch.mul, factor)
+        """Applies the map."""
+        hidden: WeightFeatures = self.trunk(theta)
+        direct: WeightFeatures = self.direct(theta)
+        return direct.map(torch.addcmul, self.last(hidden), self.invariant(hidden))

@@ -50,7 +50,7 @@ class Row:
 
     Attributes:
         name: the variant's name.
-        architecture: the backbone; rows are compared within one architecture.
+        architecture: the backbone.
         k: the number of networks that the model predicts.
         runs: its runs, by seed.
         expected: the seeds that the recipe asks for.
@@ -70,6 +70,12 @@ class Row:
     published: Estimate | None
     gain: Estimate | None = None
     published_gain: float | None = None
+
+    @property
+    def family(self) -> str:
+        """What rows are compared within: the name without its ``-k8``, or the architecture if it has none."""
+        stem = self.name.removesuffix(f"-k{self.k}")
+        return self.architecture if stem == self.name else stem
 
     @property
     def parameters(self) -> int | None:
@@ -181,8 +187,8 @@ def _row(settings: Mapping[str, Any], runs: list[Run], seeds: tuple[int, ...], p
 
 
 def _with_gain(row: Row, rows: list[Row]) -> Row:
-    """Add the gain over the row with the same architecture and k = 1: by seed, over the seeds that both have."""
-    base = next((other for other in rows if other.architecture == row.architecture and other.k == 1), None)
+    """Add the gain over the row of the same family with k = 1: by seed, over the seeds that both have."""
+    base = next((other for other in rows if other.family == row.family and other.k == 1), None)
     if base is None or base is row:
         return row
     before, after = ({run.seed: run.measured("test") for run in each.runs if run.result} for each in (base, row))

@@ -40,25 +40,28 @@ class InrEditing:
         edit: a name in `EDITS`, or any function of images ``[n, height, width]`` (or ``[n, height, width, colours]``)
             with values in [0, 1].
         shown: test INRs whose renderings are kept for the report.
+        pixels: a training step compares this many random pixels, the same for its whole batch; all of them if None.
 
     Raises:
         ZooError: if the zoo has no images.
-        RecipeError: for an unknown edit.
+        RecipeError: for an unknown edit, or more pixels than the images have.
     """
 
     name = "inr-editing"
     selection = "mse"
     direction: Literal["min", "max"] = "min"
 
-    def __init__(self, zoo: Zoo, edit: str | Edit = "dilate", *, shown: int = 8) -> None:
+    def __init__(self, zoo: Zoo, edit: str | Edit = "dilate", *, shown: int = 8, pixels: int | None = None) -> None:
         if zoo.images is None:
             raise ZooError(f"{zoo.path}: editing needs the images that the INRs show, and this zoo has none")
         if isinstance(edit, str) and edit not in EDITS:
             raise RecipeError(f"unknown edit {edit!r}; known: {', '.join(EDITS)} (or pass a function of images)")
         change = EDITS[edit] if isinstance(edit, str) else edit
-        self.space, self.shown = zoo.space, shown
+        self.space, self.shown, self.pixels = zoo.space, shown, pixels
         self.height, self.width = zoo.images.shape[1:3]
         self.points = coordinates(self.height, self.width)
+        if pixels is not None and not 1 <= pixels <= len(self.points):
+            raise RecipeError(f"pixels: expected 1 to {len(self.points)} of the {self.height} x {self.width} images'")
         self.theta: dict[str, WeightFeatures] = {}
         self.targets: dict[str, Tensor] = {}
         for split, index in zoo.splits.items():
@@ -80,12 +83,16 @@ class InrEditing:
         return self
 
     def losses(self, model: nn.Module, split: Split, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """The squared error of each INR, averaged over pixels and colours."""
+        """The squared error of each INR, averaged over pixels (in training: over some of them) and colours."""
         edited: WeightFeatures = model(self.theta[split][index])
-        shown = self.space.realize(edited, self.points)
+        points, targets = self.points, self.targets[split][index]
+        if self.pixels is not None and model.training:
+            chosen = torch.randperm(len(points))[: self.pixels].to(points.device)
+            points, targets = points[chosen], targets[:, chosen]
+        shown = self.space.realize(edited, points)
         if edited.channels > 1:
             shown = shown.mean(-1)
-        return (shown - self.targets[split][index]).square().mean((1, 2))
+        return (shown - targets).square().mean((1, 2))
 
     def evaluate(self, model: nn.Module, split: Split, batch_size: int) -> dict[str, float]:
         """The mean squared error over a split."""

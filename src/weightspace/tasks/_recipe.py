@@ -44,9 +44,11 @@ class TaskSettings:
 
     Attributes:
         edit: the edit, by name.
+        pixels: random pixels that a training step compares; None for all.
     """
 
     edit: str = "dilate"
+    pixels: int | None = None
 
 
 @dataclass(frozen=True)

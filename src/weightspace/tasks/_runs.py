@@ -70,7 +70,7 @@ def run_recipe(
     chosen = [recipe.variant(name) for name in variants] if variants else list(recipe.variants)
     for variant in chosen:
         build_variant(variant, zoo.space, seed=0)  # what cannot be built is refused before anything is trained
-    task = InrEditing(zoo, recipe.task.edit)
+    task = InrEditing(zoo, recipe.task.edit, pixels=recipe.task.pixels)
     empty = [split for split in ("train", "validation", "test") if task.size(split) == 0]
     if empty:
         raise ZooError(f"{zoo.path}: the {empty[0]} split is empty; make the zoo with splits=(train, validation, test)")
