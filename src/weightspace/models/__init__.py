@@ -9,6 +9,7 @@ from ._monomial import monomial_nfn
 from ._nfn import hnp_nfn, np_nfn, unf
 from ._mlp import mlp
 from ._nft import nft
+from ._ng_gnn import ng_gnn
 from ._ng_t import ng_t
 from ._registry import architectures, build, register
 from ._scalegmn import scalegmn, scalegmn_b
@@ -30,6 +31,7 @@ __all__ = [
     "hnp_nfn",
     "monomial_nfn",
     "nft",
+    "ng_gnn",
     "ng_t",
     "np_nfn",
     "register",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -23,11 +23,11 @@ class Nodes(NamedTuple):
 
 
 class NormalizedSiLU(nn.Module):
-    """LayerNorm, SiLU, dropout: what stands between the two linear maps of every message and update function."""
+    """LayerNorm, SiLU, dropout: what stands between the two linear maps of a message or update function."""
 
-    def __init__(self, channels: int, dropout: float) -> None:
+    def __init__(self, channels: int, dropout: float, *, norm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Message(nn.Module):
         """The linear maps of the edges."""
         return [self.of_edge.weight]
 
-    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: int) -> Tensor:
+    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Tensor:
         """Messages through one block, summed over the senders.
 
         Args:
@@ -74,16 +74,18 @@ class Message(nn.Module):
         h = self.between(add_rows_and_columns(edges[0], by_row, by_column))
         return sum_then_map(self.last, h, axis)
 
-    def collect(self, parts: list[Tensor], axis: int) -> Tensor:
+    def collect(self, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
         """What a group receives from several blocks."""
         return sum(parts[1:], start=parts[0])
 
 
-def _of_sender(linear: nn.Linear, rows: Nodes, columns: Nodes, axis: int) -> tuple[Tensor | None, Tensor | None]:
+def _of_sender(
+    linear: nn.Linear, rows: Nodes, columns: Nodes, axis: Literal[1, 2]
+) -> tuple[Tensor | None, Tensor | None]:
     return (None, linear(columns.x)) if axis == 2 else (linear(rows.x), None)
 
 
-def sum_then_map(last: nn.Linear, h: Tensor, axis: int) -> Tensor:
+def sum_then_map(last: nn.Linear, h: Tensor, axis: Literal[1, 2]) -> Tensor:
     """The sum of ``last(h)`` over one axis; the linear map acts on the sum."""
     return F.linear(h.sum(axis), last.weight, h.shape[axis] * last.bias)
 
@@ -123,13 +125,14 @@ class EdgeUpdate(nn.Module):
         out_channels: of the result.
         dropout: probability.
         skip: add a linear map of the old features.
+        norm: whether there is a LayerNorm.
     """
 
-    def __init__(self, channels: int, out_channels: int, *, dropout: float, skip: bool) -> None:
+    def __init__(self, channels: int, out_channels: int, *, dropout: float, skip: bool, norm: bool = True) -> None:
         super().__init__()
         self.of_edge = nn.Linear(channels, channels, bias=False)
         self.of_source, self.of_target = nn.Linear(channels, channels), nn.Linear(channels, channels)
-        self.between = NormalizedSiLU(channels, dropout)
+        self.between = NormalizedSiLU(channels, dropout, norm=norm)
         self.last = nn.Linear(channels, out_channels)
         self.skip = nn.Linear(channels, out_channels, bias=False) if skip else None
         self.dropout = dropout

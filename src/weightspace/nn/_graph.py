@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from .._errors import ModelError
 from ..space import NeuronGroup, SymmetryGroup, WeightFeatures, WeightSpace
 
-__all__ = ["Graph", "GraphDecoder", "GraphEncoder", "GraphPool", "GraphState"]
+__all__ = ["Graph", "GraphDecoder", "GraphEncoder", "GraphPool", "GraphProjection", "GraphState"]
 
 
 class Graph:
@@ -157,6 +157,28 @@ def _code(is_scaled: bool, *shape: int) -> nn.Parameter:
 def _embed(linear: nn.Linear, features: Tensor, code: Tensor, is_scaled: bool) -> Tensor:
     embedded: Tensor = linear(F.pad(features, (0, linear.in_features - features.shape[-1])))
     return embedded * code if is_scaled else embedded + code
+
+
+class GraphProjection(nn.Module):
+    """Linear - ReLU - linear on nodes and on edges.
+
+    Args:
+        node_channels: channels of the nodes.
+        edge_channels: channels of the edges.
+        out_channels: channels of both in the result.
+    """
+
+    def __init__(self, node_channels: int, edge_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.node, self.edge = (
+            nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out_channels))
+            for width in (node_channels, edge_channels)
+        )
+
+    def forward(self, state: GraphState) -> GraphState:
+        """Maps all nodes and edges."""
+        nodes = {group: self.node(x) for group, x in state.nodes.items()}
+        return GraphState(nodes, [self.edge(e) for e in state.edges])
 
 
 class GraphDecoder(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -10,9 +11,10 @@ from ..space import SymmetryGroup, WeightSpace
 from ._functions import EdgeUpdate, Message, NodeUpdate
 from ._graph import Graph
 from ._message import MessagePassing
+from ._neighbourhood import LinearUpdate, NeighbourhoodMessage, NodeNorm
 from ._scaled import ScaledEdgeUpdate, ScaledMessage, ScaledNodeUpdate, SignMap
 
-__all__ = ["gmn_layer", "kinds", "scaled_layer"]
+__all__ = ["gmn_layer", "kinds", "ng_gnn_layer", "scaled_layer"]
 
 
 def kinds(space: WeightSpace, symmetry: SymmetryGroup) -> dict[str, str]:
@@ -114,4 +116,48 @@ def scaled_layer(
         edge=edges,
         reciprocal=edge(positive) if reciprocal and positive else None,
         kinds=kinds,
+    )
+
+
+def ng_gnn_layer(
+    graph: Graph,
+    channels: int,
+    *,
+    bidirectional: bool = True,
+    last: bool = False,
+    dropout: float = 0.0,
+    across_batch: bool = False,
+) -> MessagePassing:
+    """A layer of NG-GNN: principal neighbourhood aggregation, then edges that see the new nodes.
+
+    Source: Kofinas et al. (2024), arXiv 2403.12143, section 3.2.
+
+    Args:
+        graph: the graph of the input networks.
+        channels: channels of nodes and edges.
+        bidirectional: pass messages backwards too.
+        last: leave out what follows the linear map of the nodes, and the edge update.
+        dropout: probability, for the nodes.
+        across_batch: see `NodeNorm`.
+    """
+
+    def message(receivers: list[str], senders: list[str]) -> dict[str, nn.Module]:
+        degree = dict.fromkeys(size, 0)
+        for receiver, sender in zip(receivers, senders, strict=True):
+            degree[receiver] += size[sender]
+        mean = sum(size[g] * math.log(d + 1) for g, d in degree.items()) / sum(size.values())
+        return {"none": NeighbourhoodMessage(channels, mean)}
+
+    size = {group.name: group.size for group in graph.groups}
+    sources, targets = [source for _, source, _, _ in graph.edges], [target for _, _, target, _ in graph.edges]
+    along = message(targets, sources)
+    against = message(sources, targets) if bidirectional else {}
+    return MessagePassing(
+        graph,
+        along=along,
+        against=against,
+        update={"none": LinearUpdate(channels, 8 * channels * (len(along) + len(against)))},
+        edge={} if last else {"none": EdgeUpdate(channels, channels, dropout=0.0, skip=False, norm=False)},
+        finish=None if last else NodeNorm(channels, dropout, across_batch=across_batch),
+        late_edges=True,
     )

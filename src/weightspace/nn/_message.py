@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain, islice
-from typing import cast
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -114,7 +114,7 @@ class MessagePassing(nn.Module):
         new: Tensor = self.update[nodes.kind](nodes.x, incoming)
         return new
 
-    def _collect(self, functions: nn.ModuleDict, nodes: Nodes, parts: list[Tensor], axis: int) -> Tensor:
+    def _collect(self, functions: nn.ModuleDict, nodes: Nodes, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
         if parts:
             return cast(Message, functions[nodes.kind]).collect(parts, axis)
         width = cast(Message, next(iter(functions.values()))).width

@@ -79,7 +79,7 @@ class ScaledMessage(nn.Module):
         """The linear maps of the edges."""
         return [self.of_edge.weight]
 
-    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: int) -> Tensor:
+    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Tensor:
         """Messages through one block, summed over the senders; see `Message`."""
         sender: Tensor = self.of_sender((columns if axis == 2 else rows).x)
         z = edges[0] * sender.unsqueeze(3 - axis)
@@ -89,7 +89,7 @@ class ScaledMessage(nn.Module):
         messages: Tensor = self.value(z) * self.last(h)
         return messages.sum(axis)
 
-    def collect(self, parts: list[Tensor], axis: int) -> Tensor:
+    def collect(self, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
         """What a group receives from several blocks."""
         return sum(parts[1:], start=parts[0])
 
@@ -155,7 +155,7 @@ class ScaledEdgeUpdate(nn.Module):
 
 
 class ScaledPool(nn.Module):
-    r"""Invariant features of a graph: means of :math:`\varphi(\mathrm{inv}(x_i))` over hidden groups, and all other nodes.
+    r"""Invariant features of a graph: means of :math:`\varphi(\mathrm{inv}(x_i))` over hidden groups, and all others.
 
     Args:
         space: weight space of the networks.
