@@ -144,9 +144,10 @@ class GradientFeatures(nn.Module):
     """Weight-shaped features of the gradients at learned points.
 
     A weight gets an MLP (linear, SiLU, linear) of the features of its two end neurons and of its own gradient, a bias
-    one of its neuron's features and its gradient; see `NeuronGradients`. The first linear map splits into a part for
-    each end, which is computed once per neuron. Concatenated to the weights that any architecture takes, they are
-    "backbone + GradMetaNet".
+    one of its neuron's features and its own gradient; see `NeuronGradients`. The gradients of its biases are added to
+    the features of a neuron. The first linear map splits into a part for each end, which is computed once per neuron,
+    and one for the parameter. Concatenated to the weights that an architecture takes, the result makes it "backbone +
+    GradMetaNet".
 
     Source: Gelberg et al. (2025), arXiv 2507.01649.
 
@@ -158,7 +159,7 @@ class GradientFeatures(nn.Module):
         hidden: channels of the neurons and of the MLP.
         depth: number of layers on the neurons.
         dropout: probability.
-        extra: channels of other weight features of the same networks, which the MLP takes too.
+        extra: channels of other weight features of the same networks, which enter wherever the gradients do.
 
     Attributes:
         out_channels: ``channels``.
@@ -178,9 +179,11 @@ class GradientFeatures(nn.Module):
         super().__init__()
         self.space, self.out_channels, self.extra = space, channels, extra
         self.gradients = NeuronGradients(space, in_channels, points, hidden, depth, dropout)
-        self.target = nn.Linear(hidden, hidden)
+        width = in_channels + extra
+        self.entry = nn.ModuleList(nn.Linear(width, hidden) for _ in space.parameters)
+        self.vector = nn.ModuleList(nn.Linear(width, hidden, bias=False) for p in space.parameters if len(p.axes) == 1)
+        self.target = nn.Linear(hidden, hidden, bias=False)
         self.source = nn.Linear(hidden, hidden, bias=False)
-        self.entry = nn.Linear(in_channels + extra, hidden, bias=False)
         self.out = nn.Linear(hidden, channels)
 
     def forward(self, theta: WeightFeatures, extra: WeightFeatures | None = None) -> WeightFeatures:
@@ -189,14 +192,15 @@ class GradientFeatures(nn.Module):
         if extra is not None:
             check_space(self.space, extra, self.extra)
             entries = entries.concatenate(extra)
+        ends = [parameter.groups for parameter in self.space.parameters]
+        vectors = [(names[0], x) for names, x in zip(ends, entries.tensors, strict=True) if len(names) == 1]
+        for (name, x), linear in zip(vectors, self.vector, strict=True):
+            neurons[name] = neurons[name] + linear(x)
         targets = {name: self.target(u) for name, u in neurons.items()}
         sources = {name: self.source(u) for name, u in neurons.items()}
         tensors = []
-        for parameter, x in zip(self.space.parameters, entries.tensors, strict=True):
-            target, *source = parameter.groups
-            if source:
-                h = add_rows_and_columns(self.entry(x), targets[target], sources[source[0]])
-            else:
-                h = self.entry(x) + targets[target]
+        for (target, *source), x, linear in zip(ends, entries.tensors, self.entry, strict=True):
+            h = linear(x)
+            h = add_rows_and_columns(h, targets[target], sources[source[0]]) if source else h + targets[target]
             tensors.append(self.out(F.silu(h)))
         return WeightFeatures(self.space, tuple(tensors))
