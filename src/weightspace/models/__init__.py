@@ -5,9 +5,9 @@ from ._dws import dws
 from ._gmn import gmn
 from ._gradmetanet import gradmetanet
 from ._metanetwork import Body, Metanetwork, Ports, Task
+from ._mlp import mlp
 from ._monomial import monomial_nfn
 from ._nfn import hnp_nfn, np_nfn, unf
-from ._mlp import mlp
 from ._nft import nft
 from ._ng_gnn import ng_gnn
 from ._ng_t import ng_t
@@ -27,8 +27,8 @@ __all__ = [
     "dws",
     "gmn",
     "gradmetanet",
-    "mlp",
     "hnp_nfn",
+    "mlp",
     "monomial_nfn",
     "nft",
     "ng_gnn",
@@ -38,6 +38,6 @@ __all__ = [
     "scalegmn",
     "scalegmn_b",
     "statnet",
-    "weight_statistics",
     "unf",
+    "weight_statistics",
 ]
