@@ -116,7 +116,7 @@ class NeuronGradients(nn.Module):
         check_space(self.space, theta, self.in_channels)
         units, xs = {}, []
         for name, pair in zip(*self._pairs(theta), strict=True):
-            size = (pair.square().mean((2, 3), keepdim=True) + 1e-12).sqrt()
+            size = _root_mean_square(pair)
             units[name] = pair / size
             x = self.pair(units[name].permute(0, 3, 2, 1))
             xs.append(x + self.size(size.log().flatten(1))[:, None, None])
@@ -204,3 +204,9 @@ class GradientFeatures(nn.Module):
             h = add_rows_and_columns(h, targets[target], sources[source[0]]) if source else h + targets[target]
             tensors.append(self.out(F.silu(h)))
         return WeightFeatures(self.space, tuple(tensors))
+
+
+def _root_mean_square(x: Float[Tensor, "batch pairs units points"]) -> Float[Tensor, "batch pairs 1 1"]:
+    """Over units and points, at least 1e-6; divided by the maximum first, as the squares of large signals overflow."""
+    peak = x.detach().abs().amax((2, 3), keepdim=True).clamp_min(1e-6)
+    return peak * ((x / peak).square().mean((2, 3), keepdim=True) + 1e-12).sqrt() + 1e-6
