@@ -105,8 +105,9 @@ def _nfn(
     encodings: list[nn.Module] = []
     width = ports.in_channels
     if fourier is not None:
-        encodings.append(GaussianFourier(space, width, fourier))
-        width = 2 * fourier
+        waves = GaussianFourier(space, width, fourier, encoded=ports.raw_channels)
+        encodings.append(waves)
+        width = waves.out_channels
     if positions:
         position = SinusoidalPosition(space)
         encodings.append(position)

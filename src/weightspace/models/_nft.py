@@ -43,7 +43,7 @@ def nft(
         fourier_scale: their standard deviation.
         dropout: probability.
     """
-    fourier = GaussianFourier(space, ports.in_channels, frequencies, fourier_scale)
+    fourier = GaussianFourier(space, ports.in_channels, frequencies, fourier_scale, ports.raw_channels)
     layers: list[nn.Module] = [
         fourier,
         Pointwise(nn.Linear(fourier.out_channels, hidden)),

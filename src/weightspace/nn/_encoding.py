@@ -25,17 +25,27 @@ class GaussianFourier(nn.Module):
         in_channels: channels of the input.
         frequencies: columns m of B.
         scale: standard deviation of B.
+        encoded: how many channels, the first ones, are encoded; the others are passed on. All of them if None.
 
     Attributes:
-        out_channels: 2 m.
+        out_channels: 2 m, and the channels that are passed on.
     """
 
     matrix: Tensor
 
-    def __init__(self, space: WeightSpace, in_channels: int, frequencies: int = 128, scale: float = 3.0) -> None:
+    def __init__(
+        self,
+        space: WeightSpace,
+        in_channels: int,
+        frequencies: int = 128,
+        scale: float = 3.0,
+        encoded: int | None = None,
+    ) -> None:
         super().__init__()
-        self.space, self.in_channels, self.out_channels = space, in_channels, 2 * frequencies
-        self.register_buffer("matrix", 2 * math.pi * scale * torch.randn(in_channels, frequencies))
+        encoded = in_channels if encoded is None else encoded
+        self.space, self.in_channels = space, in_channels
+        self.out_channels = 2 * frequencies + in_channels - encoded
+        self.register_buffer("matrix", 2 * math.pi * scale * torch.randn(encoded, frequencies))
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Encodes every entry."""
@@ -43,8 +53,9 @@ class GaussianFourier(nn.Module):
         return theta.map(self._encode)
 
     def _encode(self, x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries features"]:
-        angles = x @ self.matrix
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        encoded = self.matrix.shape[0]
+        angles = x[..., :encoded] @ self.matrix
+        return torch.cat([angles.sin(), angles.cos(), x[..., encoded:]], dim=-1)
 
 
 class SinusoidalPosition(nn.Module):
