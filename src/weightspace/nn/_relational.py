@@ -100,7 +100,8 @@ class RelationalAttention(nn.Module):
             (gated * weight.unsqueeze(-1)).sum(2) + torch.einsum("bihc,hdc->bihd", weight.transpose(2, 3) @ e, value)
             for weight, (_, gated, e) in zip(weights, blocks, strict=True)
         ]
-        return functools.reduce(torch.add, sums).flatten(2)
+        total: Tensor = functools.reduce(torch.add, sums).flatten(2)
+        return total
 
     def _by_head(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.heads, -1))

@@ -1,0 +1,157 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+import weightspace as ws
+from weightspace.nn import Graph, GraphState, Pairs, PairsFromGraph, PairsToGraph, RelationalAttention
+from weightspace.space import Axis, NeuronGroup, Parameter, WeightSpace
+
+BOTH = pytest.mark.parametrize("attend", ["all", "edges"])
+
+
+def random_graph(space, channels, batch=2):
+    nodes = {g.name: torch.randn(batch, g.size, channels, dtype=torch.float64) for g in space.groups}
+    shapes = [space.parameters[i].shape for i, *_ in Graph(space).edges]
+    return GraphState(nodes, [torch.randn(batch, *shape[:2], channels, dtype=torch.float64) for shape in shapes])
+
+
+def make(space, attend, layers=2, heads=2):
+    torch.manual_seed(0)
+    pairs = Pairs(Graph(space), attend)
+    stack = [PairsFromGraph(pairs, 6, 4), *(RelationalAttention(pairs, 6, 4, 8, heads) for _ in range(layers))]
+    net = torch.nn.Sequential(*stack, PairsToGraph(pairs)).double()
+    for p in net.parameters():  # biases and norms too
+        p.data += 0.3 * torch.randn_like(p)
+    return net
+
+
+def slow_pairs(lift, state, attend):
+    """Vectors of nodes by (group, number) and of the pairs that attend, by two nodes, for each network."""
+    nodes = {(g, n): x[:, n] for g, x in state.nodes.items() for n in range(x.shape[1])}
+    zero = torch.zeros(len(state.edges[0]), lift.along.out_features, dtype=torch.float64)
+    pairs = {(a, b): zero for a in nodes for b in nodes if attend == "all" or a == b}
+    for (_, source, target, _), e in zip(lift.pairs.graph.edges, state.edges, strict=True):
+        for i in range(e.shape[1]):
+            for j in range(e.shape[2]):
+                pairs[(target, i), (source, j)] = lift.along(e[:, i, j])
+                pairs[(source, j), (target, i)] = lift.against(e[:, i, j])
+    return nodes, pairs
+
+
+def slow_relational_attention(layer, nodes, pairs):
+    """The layer node by node and pair by pair, with the vectors of every pair written out."""
+    width = layer.value.out_features
+    size = width // layer.heads
+    query, key, value = layer.of_node.weight.split(width)
+
+    def update(module, x, new):
+        x = module.norm[0](x + new)
+        return module.norm[1](x + module.mlp(x))
+
+    new_nodes = {}
+    for a, x in nodes.items():
+        sources = [b for c, b in pairs if c == a]
+        q = [F.linear(x, query) + layer.query(pairs[a, b]) for b in sources]
+        k = [F.linear(nodes[b], key) + layer.key(pairs[a, b]) for b in sources]
+        v = [F.linear(nodes[b], value) * layer.gate(pairs[a, b]) + layer.value(pairs[a, b]) for b in sources]
+        heads = []
+        for h in range(layer.heads):
+            s = slice(h * size, (h + 1) * size)
+            scores = torch.stack([(q[n][:, s] * k[n][:, s]).sum(-1) for n in range(len(sources))]) / width**0.5
+            heads.append(sum(w[:, None] * v[n][:, s] for n, w in enumerate(scores.softmax(0))))
+        new_nodes[a] = update(layer.node_update, x, layer.out(torch.cat(heads, -1)))
+    m = layer.pair_update
+    new_pairs = {}
+    for (a, b), e in pairs.items():
+        h = m.own(e) + m.reverse(pairs[b, a]) + m.target(new_nodes[a]) + m.source(new_nodes[b])
+        new_pairs[a, b] = update(m.update, e, m.out(F.gelu(h)))
+    return new_nodes, new_pairs
+
+
+@BOTH
+@pytest.mark.parametrize("dims", [(2, 3, 4, 1), (1, 2, 1), (2, 3)])
+def test_agrees_with_a_slow_twin(dims, attend):
+    space = ws.mlp(dims)
+    net = make(space, attend)
+    state = random_graph(space, 6)
+    lift, *layers, _ = net
+    with torch.no_grad():
+        found = net(state)
+        nodes, pairs = slow_pairs(lift, state, attend)
+        for layer in layers:
+            nodes, pairs = slow_relational_attention(layer, nodes, pairs)
+    for group, x in found.nodes.items():
+        expected = torch.stack([nodes[group, n] for n in range(x.shape[1])], 1)
+        torch.testing.assert_close(x, expected, rtol=1e-10, atol=1e-12)
+    for (_, s, t, _), e in zip(lift.pairs.graph.edges, found.edges, strict=True):
+        rows = [torch.stack([pairs[(t, i), (s, j)] for j in range(e.shape[2])], 1) for i in range(e.shape[1])]
+        torch.testing.assert_close(e, torch.stack(rows, 1), rtol=1e-10, atol=1e-12)
+
+
+@BOTH
+def test_gradients(attend):
+    space = ws.mlp((1, 2, 1))
+    net = make(space, attend, layers=1, heads=1)
+    names = [name for name, _ in net.named_parameters()]
+    values = [p.detach().clone().requires_grad_() for p in net.parameters()]
+    nodes, edges, _ = random_graph(space, 6, batch=1)
+    inputs = [t.requires_grad_() for t in (*nodes.values(), *edges)]
+
+    def run(*tensors):
+        rest = tensors[len(names) :]
+        state = GraphState(dict(zip(nodes, rest, strict=False)), list(rest[len(nodes) :]))
+        out = torch.func.functional_call(net, dict(zip(names, tensors, strict=False)), (state,))
+        return (*out.nodes.values(), *out.edges)
+
+    assert torch.autograd.gradcheck(run, (*values, *inputs), fast_mode=True)
+
+
+def test_on_edges_a_node_sees_itself_and_its_neighbours_only():
+    space = ws.mlp((2, 3, 3, 1))
+    state = random_graph(space, 6)
+    for changed in ("input", "hidden1", "hidden2", "output"):
+        other = GraphState({**state.nodes, changed: state.nodes[changed] + 1}, state.edges)
+        for attend in ("all", "edges"):
+            net = make(space, attend, layers=1)
+            before, after = (net(s).nodes["hidden1"] for s in (state, other))
+            assert torch.equal(before, after) is (attend == "edges" and changed == "output")
+
+
+def test_without_an_update_pairs_stay_as_they_are():
+    space = ws.mlp((2, 3, 1))
+    torch.manual_seed(0)
+    pairs = Pairs(Graph(space), "edges")
+    state = PairsFromGraph(pairs, 6, 4).double()(random_graph(space, 6))
+    layer = RelationalAttention(pairs, 6, 4, 8, 2, pair_update=False).double()
+    assert all(torch.equal(a, b) for a, b in zip(layer(state).pairs, state.pairs, strict=True))
+
+
+def test_dropout_acts_in_training_only():
+    space = ws.mlp((2, 3, 1))
+    torch.manual_seed(0)
+    pairs = Pairs(Graph(space))
+    state = PairsFromGraph(pairs, 6, 4).double()(random_graph(space, 6))
+    layer = RelationalAttention(pairs, 6, 4, 8, 2, dropout=0.5).double()
+    assert not torch.equal(layer(state).pairs[0], layer(state).pairs[0])
+    layer.eval()
+    assert torch.equal(layer(state).pairs[0], layer(state).pairs[0])
+
+
+def parallel():
+    """Two weights between the same groups: a pair of neurons has one feature, two edges have two."""
+    groups = (NeuronGroup("input", 2, "input"), NeuronGroup("output", 3, "output"))
+    axes = (Axis(3, "output", "out"), Axis(2, "input", "in"))
+    return WeightSpace(groups, (Parameter("a", axes), Parameter("b", axes)))
+
+
+def test_parallel_weights_need_edges():
+    space = parallel()
+    with pytest.raises(ws.ModelError, match="several weights join the same two neuron groups; use attend='edges'"):
+        Pairs(Graph(space), "all")
+    found = make(space, "edges")(random_graph(space, 6))
+    assert not torch.equal(*found.edges)
+
+
+def test_unknown_pairs_are_refused():
+    with pytest.raises(ws.ModelError, match="attend: expected 'all' or 'edges', found 'near'"):
+        Pairs(Graph(ws.mlp((2, 3, 1))), "near")
