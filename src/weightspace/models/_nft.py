@@ -20,8 +20,7 @@ def nft(
     depth: int = 6,
     heads: int = 4,
     expansion: int = 4,
-    frequencies: int = 128,
-    fourier_scale: float = 3.0,
+    fourier: int = 128,
     dropout: float = 0.0,
 ) -> Body:
     """Attention between rows and columns of the weights: the neural functional transformer.
@@ -39,14 +38,13 @@ def nft(
         depth: number of blocks.
         heads: attention heads.
         expansion: width of the MLP in a block over ``hidden``.
-        frequencies: number of random frequencies for each entry.
-        fourier_scale: their standard deviation.
+        fourier: random frequencies of the input features.
         dropout: probability.
     """
-    fourier = GaussianFourier(space, ports.in_channels, frequencies, fourier_scale, ports.raw_channels)
+    waves = GaussianFourier(space, ports.in_channels, fourier, encoded=ports.raw_channels)
     layers: list[nn.Module] = [
-        fourier,
-        Pointwise(nn.Linear(fourier.out_channels, hidden)),
+        waves,
+        Pointwise(nn.Linear(waves.out_channels, hidden)),
         LearnedPosition(space, hidden),
         *(WeightTransformerBlock(space, hidden, heads, expansion, dropout) for _ in range(depth)),
         PerParameter(space, lambda: nn.LayerNorm(hidden)),

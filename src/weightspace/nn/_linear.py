@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Literal, get_args
 
@@ -11,87 +10,12 @@ from torch import Tensor, nn
 
 from .._errors import ModelError
 from ..space import SymmetryGroup, WeightFeatures, WeightSpace
-from ._layout import Label, Layout, Way, check_space, layouts, ways
+from ._layout import Way, check_space, layouts
 from ._pool import Reduction, add_rows_and_columns, map_and_pool, reduce
 from ._set_attention import SetAttention
+from ._terms import Kind, Reader, diagonal, kinds
 
 __all__ = ["EquivariantLinear", "InvariantPool"]
-
-
-class _Kind:
-    """All parameters read, and written, with the same indices: the terms that are one matrix product.
-
-    A parameter that carries a neuron group twice is read in every order of the indices and written in one.
-    """
-
-    def __init__(self, labels: tuple[Label, ...]) -> None:
-        self.labels = labels
-        self.reads: list[Way] = []
-        self.writes: list[Way] = []
-
-    def add(self, way: Way, layout: Layout) -> None:
-        orders = [
-            order
-            for order in itertools.permutations(way.kept)
-            if tuple(layout.label(way.blocks[b]) for b in order) == self.labels
-        ]
-        self.reads += [Way(way.parameter, way.blocks, order) for order in orders]
-        self.writes.append(Way(way.parameter, way.blocks, orders[0]))
-
-
-def _kinds(all_layouts: tuple[Layout, ...]) -> list[_Kind]:
-    """The kinds of terms, those with more indices first."""
-    found: dict[tuple[Label, ...], _Kind] = {}
-    for i, layout in enumerate(all_layouts):
-        for way in ways(i, layout):
-            labels = tuple(layout.label(way.blocks[b]) for b in way.kept)
-            found.setdefault(tuple(sorted(labels)), _Kind(labels)).add(way, layout)
-    return sorted(found.values(), key=lambda kind: -len(kind.labels))
-
-
-class _Reader:
-    """The parameters pooled, and read along diagonals, in every way that is asked for; each of them once."""
-
-    def __init__(self, all_layouts: tuple[Layout, ...], theta: WeightFeatures, reduction: Reduction) -> None:
-        self.folded = [layout.fold(t) for layout, t in zip(all_layouts, theta.tensors, strict=True)]
-        self.reduction = reduction
-        self.seen: dict[tuple[int, tuple[tuple[int, ...], ...], frozenset[int]], Tensor] = {}
-
-    def read(self, way: Way) -> Tensor:
-        """[batch, *kept indices, channels]."""
-        x = self._pooled(way, frozenset(way.kept))
-        order = sorted(way.kept)
-        places = [1 + order.index(b) for b in way.kept]
-        return x if places == sorted(places) else x.permute(0, *places, -1)
-
-    def keep(self, way: Way, index: int, tensor: Tensor) -> None:
-        """Remembers what is left of a way with two indices when the other index is pooled."""
-        self.seen.setdefault((way.parameter, way.blocks, frozenset({way.kept[index]})), tensor)
-
-    def _pooled(self, way: Way, kept: frozenset[int]) -> Tensor:
-        key = (way.parameter, way.blocks, kept)
-        if key not in self.seen:
-            missing = [b for b in range(len(way.blocks)) if b not in kept]
-            if missing:
-                more = [kept | {b} for b in missing]
-                larger = next((m for m in more if (way.parameter, way.blocks, m) in self.seen), more[-1])
-                (pooled,) = larger - kept
-                x = self._pooled(way, larger)
-                self.seen[key] = reduce(x, 1 + sorted(larger).index(pooled), self.reduction)
-            else:
-                self.seen[key] = _diagonal(self.folded[way.parameter], way.blocks)
-        return self.seen[key]
-
-
-def _diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...]) -> Tensor:
-    """[batch, *axes, channels] -> [batch, *blocks, channels]: the axes of a block run together. A view."""
-    axes = [b for axis in range(x.dim() - 2) for b, block in enumerate(blocks) if axis in block]
-    for b, block in enumerate(blocks):
-        for _ in block[1:]:
-            first, second = [i for i, owner in enumerate(axes) if owner == b][:2]
-            x = x.diagonal(dim1=1 + first, dim2=1 + second).movedim(-1, 1 + first)
-            del axes[second]
-    return x
 
 
 class EquivariantLinear(nn.Module):
@@ -158,7 +82,7 @@ class EquivariantLinear(nn.Module):
             )
         self.space, self.in_channels, self.out_channels, self.reduction = space, in_channels, out_channels, reduction
         self._layouts = layouts(space, symmetry or space.symmetry("permutation"))
-        self._kinds = _kinds(self._layouts)
+        self._kinds = kinds(self._layouts)
         self.maps = nn.ModuleList()
         for kind in self._kinds:
             sizes = sum(self._widths(kind.reads, in_channels)), sum(self._widths(kind.writes, out_channels))
@@ -196,7 +120,7 @@ class EquivariantLinear(nn.Module):
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the map."""
         check_space(self.space, theta, self.in_channels)
-        reader = _Reader(self._layouts, theta, self.reduction)
+        reader = Reader(self._layouts, theta, self.reduction)
         terms: list[dict[tuple[tuple[int, ...], ...], dict[tuple[int, ...], Tensor]]] = [{} for _ in self._layouts]
         for kind, module in zip(self._kinds, self.maps, strict=True):
             y = self._product(kind, module, reader)
@@ -209,7 +133,7 @@ class EquivariantLinear(nn.Module):
             tensors.append(layout.unfold(_assemble(by_blocks, sizes)))
         return WeightFeatures(self.space, tuple(tensors))
 
-    def _product(self, kind: _Kind, module: nn.Module, reader: _Reader) -> Tensor:
+    def _product(self, kind: Kind, module: nn.Module, reader: Reader) -> Tensor:
         """The terms of one kind: the readings side by side, times the coefficients."""
         readings = [reader.read(way) for way in kind.reads]
         x = readings[0] if len(readings) == 1 else torch.cat(readings, dim=-1)
@@ -271,7 +195,7 @@ def _broadcast_sum(terms: dict[tuple[int, ...], Tensor], sizes: list[int]) -> Te
 def _on_diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...], sizes: list[int]) -> Tensor:
     """[batch, *blocks, channels] -> [batch, *axes, channels]: zero but where the axes of each block agree."""
     full = x.new_zeros(x.shape[0], *sizes, x.shape[-1])
-    _diagonal(full, blocks).copy_(x)
+    diagonal(full, blocks).copy_(x)
     return full
 
 
