@@ -50,7 +50,7 @@ def slow_layer(layer, xs):
                     code = layer.code[g][i if len(layer.code[g]) > 1 else 0]
                     y = layer.entry.mT @ x[k, p, i] + layer.unit(mean(x[k, q, i] for q in range(n)))
                     y = y + layer.point(here) + layer.group(overall) + code
-                    out[k, p, i] = x[k, p, i] + F.silu(layer.norm(y))
+                    out[k, p, i] = x[k, p, i] + F.relu(layer.norm(y))
     return outs
 
 

@@ -13,6 +13,7 @@ from ..space import WeightFeatures, WeightSpace, backpropagate
 from ._dropout import dropout
 from ._encoding import check_dense
 from ._layout import check_space
+from ._norm import relu_
 from ._pool import add_rows_and_columns, map_and_pool
 
 __all__ = ["GradientFeatures", "NeuronGradients", "PointNeuronLayer"]
@@ -25,7 +26,7 @@ class PointNeuronLayer(nn.Module):
 
     .. math::
         y_g[n, i] = A x_g[n, i] + B \bar x_g[\cdot, i] + C [\bar x_g[n, \cdot]; \bar x[n, \cdot]]
-                    + D [\bar x_g; \bar x] + e_g, \quad x_g + \mathrm{dropout}(\mathrm{SiLU}(\mathrm{LN}(y_g)))
+                    + D [\bar x_g; \bar x] + e_g, \quad x_g + \mathrm{ReLU}(\mathrm{LN}(y_g))
 
     The vectors e_g tell the groups, and the units of the input and output groups, apart; all else is shared.
 
@@ -34,12 +35,10 @@ class PointNeuronLayer(nn.Module):
     Args:
         space: weight space of the networks.
         channels: channels of the features.
-        dropout: probability.
     """
 
-    def __init__(self, space: WeightSpace, channels: int, dropout: float = 0.0) -> None:
+    def __init__(self, space: WeightSpace, channels: int) -> None:
         super().__init__()
-        self.dropout = dropout
         self.entry = nn.Parameter(nn.Linear(channels, channels).weight.detach().mT.contiguous())
         self.unit = nn.Linear(channels, channels, bias=False)
         self.point = nn.Linear(2 * channels, channels, bias=False)
@@ -60,7 +59,7 @@ class PointNeuronLayer(nn.Module):
             both = torch.cat([points, everywhere], dim=-1)
             row = self.point(both) + self.group(both.mean(1, keepdim=True))
             y = add_rows_and_columns(y, row, self.unit(units) + code)
-            outs.append(x + dropout(F.silu(self.norm(y)), self.dropout, self.training))
+            outs.append(x + relu_(self.norm(y)))
         return outs
 
 
@@ -93,7 +92,7 @@ class NeuronGradients(nn.Module):
         points: number of points, drawn from U[-1, 1], as their targets are.
         hidden: channels of the features.
         depth: number of layers.
-        dropout: probability.
+        dropout: probability, of the features of the neurons after the average.
 
     Raises:
         ModelError: if a parameter has axes without neurons, so that the space cannot run its networks.
@@ -104,12 +103,12 @@ class NeuronGradients(nn.Module):
     ) -> None:
         super().__init__()
         check_dense(space)
-        self.space, self.in_channels = space, in_channels
+        self.space, self.in_channels, self.dropout = space, in_channels, dropout
         self.points = nn.Parameter(torch.rand(points, space.groups[0].size) * 2 - 1)
         self.targets = nn.Parameter(torch.rand(points, space.groups[-1].size) * 2 - 1)
         self.pair = nn.Linear(2 * in_channels, hidden)
         self.size = nn.Linear(2 * in_channels, hidden, bias=False)
-        self.layers = nn.Sequential(*(PointNeuronLayer(space, hidden, dropout) for _ in range(depth)))
+        self.layers = nn.Sequential(*(PointNeuronLayer(space, hidden) for _ in range(depth)))
 
     def forward(self, theta: WeightFeatures) -> Gradients:
         """Maps raw networks to features of their neurons, and to the gradients of their weights."""
@@ -119,8 +118,9 @@ class NeuronGradients(nn.Module):
             size = _root_mean_square(pair)
             units[name] = pair / size
             x = self.pair(units[name].permute(0, 3, 2, 1))
-            xs.append(x + self.size(size.log().flatten(1))[:, None, None])
-        neurons = [x.mean(1) for x in self.layers(xs)]
+            of_group = self.size(size.log().flatten(1))[:, None].expand(-1, x.shape[1], -1)
+            xs.append(add_rows_and_columns(x, of_group, None))
+        neurons = [dropout(x.mean(1), self.dropout, self.training) for x in self.layers(xs)]
         return Gradients(dict(zip(units, neurons, strict=True)), self._weights(units))
 
     def _pairs(self, theta: WeightFeatures) -> tuple[list[str], list[Float[Tensor, "batch pairs units points"]]]:
