@@ -40,7 +40,7 @@ def ng_gnn(
     hidden: int = 128,
     depth: int = 4,
     bidirectional: bool = True,
-    fourier: bool = True,
+    fourier: int | None = 128,
     dropout: float = 0.2,
     published: bool = False,
 ) -> Body:
@@ -58,13 +58,13 @@ def ng_gnn(
         hidden: channels of nodes and edges (128 in the published configuration for editing, 64 in the paper's table).
         depth: number of layers.
         bidirectional: pass messages backwards too.
-        fourier: encode every weight by random Fourier features first; see `GaussianFourier`.
+        fourier: frequencies by which every weight is encoded first; see `GaussianFourier`. None leaves this out.
         dropout: probability.
         published: the defects of the published code: one normalisation over all nodes of all networks in a batch, which
             makes an output depend on the other networks; and biases read from neurons that come too early by the
             number of inputs, which makes an equivariant task's output not equivariant.
     """
-    waves = GaussianFourier(space, ports.in_channels) if fourier else None
+    waves = GaussianFourier(space, ports.in_channels, fourier) if fourier else None
     encoder = GraphEncoder(space, waves.out_channels if waves else ports.in_channels, hidden)
     layers: list[nn.Module] = [*([waves] if waves else []), encoder]
     layers += [

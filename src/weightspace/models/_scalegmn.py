@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from ..nn import GraphDecoder, GraphEncoder, ScaledPool, SignMap, head, kinds, scaled_layer
+from ..nn import GraphDecoder, GraphEncoder, Receivers, ScaledPool, SignMap, head, kinds, scaled_layer
 from ..space import WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -33,6 +33,9 @@ def _body(
     kind = kinds(space, symmetry)
     encoder = GraphEncoder(space, ports.in_channels, hidden, symmetry, reciprocal=reciprocal)
     decoder = GraphDecoder(space, ports.out)
+    both: list[Receivers] = ["all" if bidirectional else "none"] * depth
+    if bidirectional and ports.equivariant:
+        both[-1] = "hidden"  # the last features of input neurons are no parameter's
     layers = [
         scaled_layer(
             encoder.graph,
@@ -40,12 +43,12 @@ def _body(
             hidden,
             decoder.width if last and ports.equivariant else None,
             signs=sign_map,
-            bidirectional=bidirectional,
-            reciprocal=reciprocal and not last,
+            against=both[i],
+            reciprocal="none" if last or not reciprocal else both[i + 1],
             edge_update=ports.equivariant or not last,
             dropout=0.0 if last else dropout,
         )
-        for last in (i == depth - 1 for i in range(depth))
+        for i, last in ((i, i == depth - 1) for i in range(depth))
     ]
     if ports.equivariant:
         end: list[nn.Module] = [decoder]

@@ -5,7 +5,7 @@ from ._capacity import OutputCapacityExpansion, merge_ensemble
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from ._gradient import GradientFeatures, NeuronGradients, PointNeuronLayer
 from ._graph import Graph, GraphDecoder, GraphEncoder, GraphPool, GraphProjection, GraphState
-from ._layers import gmn_layer, kinds, ng_gnn_layer, scaled_layer
+from ._layers import Receivers, gmn_layer, kinds, ng_gnn_layer, scaled_layer
 from ._layout import check_space
 from ._linear import EquivariantLinear, InvariantPool
 from ._message import MessagePassing
@@ -48,6 +48,7 @@ __all__ = [
     "PointNeuronLayer",
     "Pointwise",
     "ProbeFeatures",
+    "Receivers",
     "Reduction",
     "RelationalAttention",
     "ScaledPool",

@@ -70,19 +70,13 @@ class Message(nn.Module):
             columns: nodes at their beginnings.
             axis: of the senders: 2 along the direction of the network, 1 against it.
         """
-        by_row, by_column = _of_sender(self.of_sender, rows, columns, axis)
-        h = self.between(add_rows_and_columns(edges[0], by_row, by_column))
-        return sum_then_map(self.last, h, axis)
+        sender = self.of_sender((columns if axis == 2 else rows).x)
+        h = add_rows_and_columns(edges[0], *((None, sender) if axis == 2 else (sender, None)))
+        return sum_then_map(self.last, self.between(h), axis)
 
     def collect(self, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
         """What a group receives from several blocks."""
         return sum(parts[1:], start=parts[0])
-
-
-def _of_sender(
-    linear: nn.Linear, rows: Nodes, columns: Nodes, axis: Literal[1, 2]
-) -> tuple[Tensor | None, Tensor | None]:
-    return (None, linear(columns.x)) if axis == 2 else (linear(rows.x), None)
 
 
 def sum_then_map(last: nn.Linear, h: Tensor, axis: Literal[1, 2]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -14,7 +14,9 @@ from ._message import MessagePassing
 from ._neighbourhood import LinearUpdate, NeighbourhoodMessage, NodeNorm
 from ._scaled import ScaledEdgeUpdate, ScaledMessage, ScaledNodeUpdate, SignMap
 
-__all__ = ["gmn_layer", "kinds", "ng_gnn_layer", "scaled_layer"]
+__all__ = ["Receivers", "gmn_layer", "kinds", "ng_gnn_layer", "scaled_layer"]
+
+Receivers = Literal["all", "hidden", "none"]
 
 
 def kinds(space: WeightSpace, symmetry: SymmetryGroup) -> dict[str, str]:
@@ -63,8 +65,8 @@ def scaled_layer(
     out_channels: int | None = None,
     *,
     signs: SignMap = "absolute",
-    bidirectional: bool = False,
-    reciprocal: bool = False,
+    against: Receivers = "none",
+    reciprocal: Receivers = "none",
     edge_update: bool = True,
     skip: bool = True,
     dropout: float = 0.0,
@@ -79,44 +81,52 @@ def scaled_layer(
         channels: channels of nodes and edges.
         out_channels: channels of the result; ``channels`` if None.
         signs: what of features is invariant under signs: "absolute" values, or "symmetrized" functions.
-        bidirectional: pass messages backwards too.
-        reciprocal: update the edges' own features for backward messages too.
+        against: which groups receive messages against the direction: "all", all but the "input", or "none".
+        reciprocal: which groups will receive messages through the edges' own features for that direction in the next
+            layer, so that these are updated.
         edge_update: compute new edge features; otherwise the edges are returned as they are.
         skip: add a linear map of the old features to the new ones.
         dropout: probability.
     """
-    out = out_channels or channels
-    plain: dict[str, Any] = {"dropout": dropout, "skip": skip}
+    end: dict[str, Any] = {"out_channels": out_channels or channels, "dropout": dropout, "skip": skip}
     ends = [(kinds[source], kinds[target]) for _, source, target, _ in graph.edges]
     scaled = [pair for pair in ends if pair != ("none", "none")]
-    incoming = (2 if bidirectional else 1) * channels
-
-    def message(kind: str) -> ScaledMessage:
-        return ScaledMessage(kind, signs, channels, dropout)
-
-    def node(kind: str) -> nn.Module:
-        if kind == "none":
-            return NodeUpdate(channels, incoming, out, **plain)
-        return ScaledNodeUpdate(kind, signs, channels, incoming, out, **plain)
+    positive = [pair for pair in scaled if "positive" in pair]
+    backward = _kinds_of(graph, kinds, against)
+    incoming = (2 if backward else 1) * channels
 
     def edge(pairs: list[tuple[str, str]]) -> ScaledEdgeUpdate:
         sources, targets = zip(*pairs, strict=True)
-        return ScaledEdgeUpdate(sources, targets, signs, channels, out, **plain)
+        return ScaledEdgeUpdate(sources, targets, signs, channels, **end)
 
-    edges: dict[str, nn.Module] = {}
-    if edge_update:
-        edges |= {"scaled": edge(scaled)} if scaled else {}
-        edges |= {"none": EdgeUpdate(channels, out, **plain)} if len(scaled) < len(ends) else {}
-    positive = [pair for pair in scaled if "positive" in pair]
+    edges: dict[str, nn.Module] = {"scaled": edge(scaled)} if scaled and edge_update else {}
+    if len(scaled) < len(ends) and edge_update:
+        edges["none"] = EdgeUpdate(channels, **end)
     return MessagePassing(
         graph,
-        along={kind: message(kind) for kind in sorted({target for _, target in ends})},
-        against={kind: message(kind) for kind in sorted({source for source, _ in ends})} if bidirectional else {},
-        update={kind: node(kind) for kind in sorted(set(kinds.values()))},
+        along={kind: ScaledMessage(kind, signs, channels, dropout) for kind in sorted({target for _, target in ends})},
+        against={kind: ScaledMessage(kind, signs, channels, dropout) for kind in backward},
+        update={
+            kind: NodeUpdate(channels, incoming, **end)
+            if kind == "none"
+            else ScaledNodeUpdate(kind, signs, channels, incoming, **end)
+            for kind in sorted(set(kinds.values()))
+        },
         edge=edges,
-        reciprocal=edge(positive) if reciprocal and positive else None,
+        reciprocal={
+            kind: edge(pairs)
+            for kind in _kinds_of(graph, kinds, reciprocal)
+            if (pairs := [pair for pair in positive if pair[0] == kind])
+        },
         kinds=kinds,
     )
+
+
+def _kinds_of(graph: Graph, kinds: dict[str, str], receivers: Receivers) -> list[str]:
+    """The kinds of the groups that messages against the direction go to."""
+    inputs = {group.name for group in graph.groups if group.kind == "input"}
+    excluded = {"none": set(kinds), "hidden": inputs, "all": set()}[receivers]
+    return sorted({kinds[source] for _, source, _, _ in graph.edges if source not in excluded})
 
 
 def ng_gnn_layer(

@@ -34,11 +34,12 @@ class MessagePassing(nn.Module):
     Args:
         graph: the graph of the input networks.
         along: message functions, one for each kind of a receiving group.
-        against: the same for messages against the direction; none are passed if empty.
+        against: the same for messages against the direction; a group whose kind is missing receives none.
         update: node functions, one for each kind.
         edge: edge functions for "none", blocks none of whose ends is scaled, and "scaled", the others; the edges are
             returned as they are if empty.
-        reciprocal: the edge function of edges that have features of their own for messages against the direction.
+        reciprocal: edge functions for the features that edges have of their own for messages against the direction, one
+            for each kind of a group that will receive such messages.
         kinds: the kind of each neuron group; "none" for all by default.
         finish: a map of all new nodes together.
         late_edges: whether the edge functions see the new nodes instead of the old ones.
@@ -52,7 +53,7 @@ class MessagePassing(nn.Module):
         against: Mapping[str, nn.Module],
         update: Mapping[str, nn.Module],
         edge: Mapping[str, nn.Module],
-        reciprocal: nn.Module | None = None,
+        reciprocal: Mapping[str, nn.Module] | None = None,
         kinds: Mapping[str, str] | None = None,
         finish: nn.Module | None = None,
         late_edges: bool = False,
@@ -62,7 +63,7 @@ class MessagePassing(nn.Module):
         self.kinds = dict(kinds) if kinds is not None else {group.name: "none" for group in graph.groups}
         self.along, self.against = nn.ModuleDict(along), nn.ModuleDict(against)
         self.update, self.edge = nn.ModuleDict(update), nn.ModuleDict(edge)
-        self.reciprocal, self.finish = reciprocal, finish
+        self.reciprocal, self.finish = nn.ModuleDict(reciprocal or {}), finish
 
     def forward(self, state: GraphState) -> GraphState:
         """Applies the layer."""
@@ -72,7 +73,7 @@ class MessagePassing(nn.Module):
         for n, (_, s, t, _) in enumerate(self.graph.edges):
             block = self._map(n, state)
             inbox[t]["along"].append(self.along[nodes[t].kind](block.pop("along"), nodes[t], nodes[s], axis=2))
-            if self.against:
+            if "against" in block:
                 message = self.against[nodes[s].kind](block.pop("against"), nodes[t], nodes[s], axis=1)
                 inbox[s]["against"].append(message)
             mapped.append(block)
@@ -87,7 +88,7 @@ class MessagePassing(nn.Module):
             if self.edge:
                 edges[n] = self._edge(s, t)(mapped[n]["edge"], nodes[t], nodes[s])
             if "reciprocal" in mapped[n]:
-                against[n] = cast(nn.Module, self.reciprocal)(mapped[n]["reciprocal"], nodes[t], nodes[s])
+                against[n] = self.reciprocal[nodes[s].kind](mapped[n]["reciprocal"], nodes[t], nodes[s])
         return GraphState(new, edges, against)
 
     def _edge(self, source: str, target: str) -> nn.Module:
@@ -99,12 +100,12 @@ class MessagePassing(nn.Module):
         functions = {"along": self.along[self.kinds[t]]}
         if self.edge:
             functions["edge"] = self._edge(s, t)
-        backward = {"against": self.against[self.kinds[s]]} if self.against else {}
+        backward = {"against": self.against[self.kinds[s]]} if self.kinds[s] in self.against else {}
         own = state.against[n] if state.against else None
-        if own is None:
+        if own is None or not backward:
             return _fan_out(state.edges[n], functions | backward)
-        if self.reciprocal is not None:
-            backward["reciprocal"] = self.reciprocal
+        if self.kinds[s] in self.reciprocal:
+            backward["reciprocal"] = self.reciprocal[self.kinds[s]]
         return _fan_out(state.edges[n], functions) | _fan_out(own, backward)
 
     def _update(self, nodes: Nodes, inbox: dict[str, list[Tensor]]) -> Tensor:
