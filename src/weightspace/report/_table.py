@@ -173,7 +173,7 @@ def _group(name: str, runs: tuple[Run, ...]) -> Group:
 
 
 def _row(settings: Mapping[str, Any], runs: list[Run], seeds: tuple[int, ...], published: Any) -> Row:
-    mean, spread = published if isinstance(published, list | tuple) else (published, None)
+    mean, spread = (*(published or ()), None, None)[:2]
     return Row(
         name=str(settings["name"]),
         architecture=str(settings.get("architecture", "–")),

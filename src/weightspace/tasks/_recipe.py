@@ -89,7 +89,7 @@ class Recipe:
         seeds: of initialisation, batch order and dropout.
         reduced: in what the protocol falls short of the published one; None if in nothing.
         reference: what the published figures were measured on.
-        published: published test figures of variants, [mean, spread], in units of MSE x 1e-2.
+        published: published test figures of variants, [mean, spread] or [mean], in units of MSE x 1e-2.
         references: other figures on the same data, in the same units.
         protocol: further lines of the protocol card.
     """
@@ -103,12 +103,14 @@ class Recipe:
     seeds: tuple[int, ...] = (0, 1, 2)
     reduced: str | None = None
     reference: str | None = None
-    published: dict[str, tuple[float, float]] = field(default_factory=dict)
+    published: dict[str, tuple[float, ...]] = field(default_factory=dict)
     references: dict[str, float] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_name("recipe", self.name)
+        if wrong := [name for name, figures in self.published.items() if len(figures) not in (1, 2)]:
+            raise RecipeError(f"recipe {self.name!r}: published: expected [mean] or [mean, spread] of {', '.join(wrong)}")
         names = [variant.name for variant in self.variants]
         if not names or not self.seeds or len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
             raise RecipeError(
