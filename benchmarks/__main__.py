@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("training_step", "equivariant_linear", "memory", "fit_inrs")
+NAMES = ("architectures", "equivariant_linear", "memory", "fit_inrs")
 
 if __name__ == "__main__":
     for name in NAMES:

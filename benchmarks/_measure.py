@@ -1,22 +1,33 @@
-"""Shared by the benchmarks: interleaved timing, so that a noisy machine disturbs all contestants alike."""
+"""Shared by the benchmarks: interleaved timing, so that a noisy machine disturbs all contestants alike; peak memory."""
 
 from __future__ import annotations
 
 import gc
+import json
+import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 import weightspace as ws
 
 
 def milliseconds(
-    contestants: Mapping[str, Callable[[], object]], repeats: int = 15, warm_up: int = 3
+    contestants: Mapping[str, Callable[[], object]],
+    repeats: int = 15,
+    warm_up: int = 3,
+    seconds: float = float("inf"),
 ) -> dict[str, float]:
-    """The shortest of ``repeats`` runs of each contestant, taken in turns."""
+    """The shortest of ``repeats`` runs of each contestant, taken in turns; of two at least, when time is up."""
     best = dict.fromkeys(contestants, float("inf"))
+    begin = time.perf_counter()
     for round_ in range(warm_up + repeats):
+        if round_ >= warm_up + 2 and time.perf_counter() - begin > seconds:
+            break
         for name, run in contestants.items():
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
@@ -30,26 +41,27 @@ def milliseconds(
     return best
 
 
-def matrix_products(
-    shapes: list[tuple[int, int, int]], device: str
-) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Bare products [rows, c] x [c, c'] of the given (rows, c, c'): (forward and backward, forward only)."""
-    cases = []
-    for rows, c_in, c_out in shapes:
-        x = torch.randn(rows, c_in, device=device)
-        w = torch.randn(c_in, c_out, device=device)
-        g = torch.randn(rows, c_out, device=device)
-        cases.append((x, w, g))
-
-    def train() -> None:
-        for x, w, g in cases:
-            x @ w, g @ w.mT, x.mT @ g
-
-    def infer() -> None:
-        for x, w, _ in cases:
-            x @ w
-
-    return train, infer
+def peak_memory(run: Callable[[], object], device: str) -> int:
+    """The most bytes that torch has allocated at once during a run, beyond what was there before it."""
+    run()  # whatever stays
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells about itself on the terminal
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = [e for e in json.loads(trace.read_text())["traceEvents"] if e["name"] == "[memory]"]
+    used, peak = 0, 0
+    for event in sorted(events, key=lambda e: e["ts"]):
+        used += event["args"]["Bytes"]
+        peak = max(peak, used)
+    return peak
 
 
 def training_step(net: torch.nn.Module, theta: ws.WeightFeatures) -> Callable[[], object]:

@@ -1,59 +1,51 @@
-"""Peak memory of a training step of DWS and GMN, and how it grows with the depth of the input network.
+"""How the peak memory of a training step grows with the input network: with its weights, or with neurons squared.
 
-Run: ``python -m benchmarks.memory``. Each measurement is a process of its own: the peak resident memory after one
-training step, less that before it. The unit beside the megabytes is one entry-wise activation of one layer,
-batch x weights x channels x 4 bytes.
+Run: ``python -m benchmarks.memory [--device cpu]``. First input networks of growing depth, then ones with about as many
+weights, spread over more and more neurons. Memory of one network of the batch, beyond parameters and inputs: in KiB,
+for each weight, and for each pair of neurons.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import subprocess
-import sys
-
-import torch
 
 import weightspace as ws
-from benchmarks._measure import training_step
-from benchmarks.training_step import DEPTHS, contest
+from benchmarks._contestants import contestants
+from benchmarks._measure import peak_memory, training_step
 
-WIDTHS = {"DWS mean, 64 x 5": 64, "DWS max, 64 x 5": 64, "DWS published, 32 x 5": 32, "GMN both ways, 64 x 4": 64}
+GROWING = [[2, *[16] * depth, 1] for depth in (1, 2, 4, 8)]
+SPREAD = [[2, 32, 32, 1], [2, *[16] * 5, 1], [2, *[8] * 17, 1]]
+NAMES = ["dws", "gmn", "ng-gnn", "ng-t, edges", "ng-t"]
 
 
-def one(name: str, layers: int, batch: int) -> float:
-    """Bytes that one training step adds to the peak."""
-    torch.set_num_threads(1)
-    space = ws.siren(DEPTHS[layers])
-    net = contest(space, batch, "cpu")[name][0]
-    theta = space.sample(batch)
-    training_step(net, theta[:2])()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    training_step(net, theta)()
-    return 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+def text(dims: list[int]) -> str:
+    """The widths of an input network, short."""
+    first, *hidden, last = dims
+    return f"{first}-{hidden[0]} x {len(hidden)}-{last}"
 
 
 def main() -> None:
-    """Prints the table, or one measurement."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=64, help="networks in a batch")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, default=4, help="networks in a batch")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--names", nargs="+", default=NAMES, help="architectures, or rows of the other table")
     args = parser.parse_args()
-    if args.one:
-        print(one(*json.loads(args.one), args.batch))
-        return
-    print(f"{'network':24}{'input':>10}{'MB':>8}{'activations':>13}")
-    for name, width in WIDTHS.items():
-        found = {}
-        for layers, dims in DEPTHS.items():
-            command = [sys.executable, "-m", "benchmarks.memory", "--batch", str(args.batch)]
-            done = subprocess.run([*command, "--one", json.dumps([name, layers])], check=True, capture_output=True)
-            found[layers] = float(done.stdout)
-            unit = args.batch * ws.siren(dims).num_parameters * width * 4
-            print(f"{name:24}{layers:>3} layers{found[layers] / 1e6:8.0f}{found[layers] / unit:13.1f}", flush=True)
-        weights = [ws.siren(dims).num_parameters for dims in DEPTHS.values()]
-        print(f"{'':24}9 / 3 layers: {found[9] / found[3]:.2f} (weights {weights[1] / weights[0]:.2f})")
+    print(f"{'network':14}{'input':>12}{'weights':>9}{'neurons':>9}{'KiB':>9}{'/weight':>9}{'/pair':>9}")
+    for contestant in contestants(args.names):
+        if contestant.label not in args.names:
+            continue
+        for dims in (*GROWING, *SPREAD):
+            space = ws.siren(dims)
+            net = contestant.build(space).to(args.device)
+            step = training_step(net, space.sample(args.batch).to(args.device))
+            kib = peak_memory(step, args.device) / args.batch / 2**10
+            weights, neurons = space.num_parameters, sum(dims)
+            print(
+                f"{contestant.label:14}{text(dims):>12}{weights:9}{neurons:9}{kib:9.0f}{kib / weights:9.2f}"
+                f"{kib / neurons**2:9.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
