@@ -12,7 +12,7 @@ from ._message import MessagePassing
 from ._mlp import head
 from ._monomial import InvariantEntries, Modulated, MonomialActivation, unit
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
-from ._pairs import Attend, Pairs, PairsFromGraph, PairsToGraph
+from ._pairs import Attend, Pairs, PairsFromGraph, PairState, PairsToGraph
 from ._pool import Reduction
 from ._relational import RelationalAttention
 from ._scaled import ScaledPool, SignMap
@@ -41,6 +41,7 @@ __all__ = [
     "NeuronAttention",
     "NeuronGradients",
     "OutputCapacityExpansion",
+    "PairState",
     "Pairs",
     "PairsFromGraph",
     "PairsToGraph",
