@@ -62,7 +62,8 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
             features to a tensor ``[batch, out_features]``.
         options: those of `Metanetwork`, which all architectures have (``in_channels``, ``out_channels`` |
             ``out_features``, ``standardize``, ``probes``, ``gradients``), and those of the architecture (``hidden``,
-            ``depth``, ``dropout``, ...), by default as in the published configuration.
+            ``depth``, ``dropout``, ...), by default as in the published configuration where there is one. False
+            stands for None, which TOML does not have.
 
     Raises:
         ModelError: for an unknown name, task or option.
@@ -88,7 +89,9 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
     if (wrong := "out_features" if task == "equivariant" else "out_channels") in options:
         raise ModelError(f"{wrong} does not go with task={task!r}: its outputs are counted by the other one")
     for option, value in options.items():
-        _check(option, (common | own)[option], value)
+        if value is False and type(None) in get_args((common | own)[option]):
+            options[option] = None  # TOML has no None
+        _check(option, (common | own)[option], options[option])
     return Metanetwork(known.make, space, task, **{"standardize": known.standardize} | options)
 
 
