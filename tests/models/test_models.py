@@ -223,8 +223,8 @@ def test_output_capacity_expansion_goes_with_every_architecture(name):
 def sanity_targets(name, space, theta):
     """Give back the weights; a constant; each neuron's bias on the weights that enter it. As far as the group allows.
 
-    Where signs or scales are respected, a constant can only stand on the output's bias, and biases can only be
-    written on the first layer's weights.
+    Where signs or scales are respected, a constant can only stand on the output's bias, and biases are read back where
+    they stand.
     """
     scaled = CLAIMS.get(name) == "largest"
     constant, read = {}, {}
@@ -232,8 +232,8 @@ def sanity_targets(name, space, theta):
         t = theta[p.name]
         constant[p.name] = torch.full_like(t, 0.0 if scaled and p.groups != ("output",) else 0.5)
         bias = theta[p.name.replace("weight", "bias")]
-        writable = p.name == "0.weight" or not scaled
-        read[p.name] = bias[:, :, None].expand_as(t) if p.name.endswith("weight") and writable else torch.zeros_like(t)
+        written = bias if p.name.endswith("bias") else bias[:, :, None].expand_as(t)
+        read[p.name] = written if scaled == p.name.endswith("bias") else torch.zeros_like(t)
     return torch.cat([theta.flatten(), space.features(constant).flatten(), space.features(read).flatten()], 1)
 
 

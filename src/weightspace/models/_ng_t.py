@@ -9,7 +9,7 @@ from ..nn import (
     GraphDecoder,
     GraphEncoder,
     GraphPool,
-    GraphState,
+    GraphProjection,
     Pairs,
     PairsFromGraph,
     PairsToGraph,
@@ -21,21 +21,6 @@ from ._metanetwork import Body, Ports
 from ._registry import register
 
 __all__ = ["ng_t"]
-
-
-class _Project(nn.Module):
-    """Linear - ReLU - linear on nodes and on edges."""
-
-    def __init__(self, node_channels: int, edge_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.node, self.edge = (
-            nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out_channels))
-            for width in (node_channels, edge_channels)
-        )
-
-    def forward(self, state: GraphState) -> GraphState:
-        nodes = {name: self.node(x) for name, x in state.nodes.items()}
-        return GraphState(nodes, [self.edge(e) for e in state.edges])
 
 
 @register("ng-t")
@@ -89,7 +74,7 @@ def ng_t(
     ]
     if ports.equivariant:
         decoder = GraphDecoder(space, ports.out)
-        layers += [_Project(hidden, pair_channels, decoder.width), decoder]
+        layers += [GraphProjection(hidden, pair_channels, decoder.width), decoder]
     else:
         pool = GraphPool(space, hidden)
         layers += [pool, head(pool.out_features, hidden, ports.out, dropout)]

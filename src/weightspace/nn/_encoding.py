@@ -196,8 +196,9 @@ class ProbeFeatures(nn.Module):
 def check_dense(space: WeightSpace) -> None:
     """Refuses a space with a parameter that is neither a weight between two neuron groups nor a vector of one."""
     for parameter in space.parameters:
-        if len(parameter.groups) != len(parameter.axes) or len(parameter.axes) > 2:
+        groups = parameter.groups
+        if len(groups) != len(parameter.axes) or len(groups) > 2 or len(set(groups)) < len(groups):
             raise ModelError(
                 f"parameter {parameter.name!r} has shape {parameter.shape}; features of what the networks compute need "
-                "weights between two neuron groups and vectors of one, in all parameters"
+                "weights between two different neuron groups and vectors of one, in all parameters"
             )

@@ -17,7 +17,7 @@ def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries chann
     largest = x.detach().abs().amax(-1, keepdim=True)  # first of order one, so that no square under- or overflows
     y = x / torch.where(largest > 0, largest, 1)
     square = y.square().sum(-1, keepdim=True)
-    out: Tensor = y * torch.where(largest > 0, square, 1).rsqrt()
+    out: Tensor = y * torch.where(largest > 0, torch.where(largest > 0, square, 1).rsqrt(), 0)
     return out
 
 

@@ -110,7 +110,9 @@ class Recipe:
     def __post_init__(self) -> None:
         _check_name("recipe", self.name)
         if wrong := [name for name, figures in self.published.items() if len(figures) not in (1, 2)]:
-            raise RecipeError(f"recipe {self.name!r}: published: expected [mean] or [mean, spread] of {', '.join(wrong)}")
+            raise RecipeError(
+                f"recipe {self.name!r}: published: expected [mean] or [mean, spread] of {', '.join(wrong)}"
+            )
         names = [variant.name for variant in self.variants]
         if not names or not self.seeds or len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
             raise RecipeError(
