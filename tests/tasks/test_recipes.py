@@ -51,12 +51,31 @@ def test_a_recipe_is_read_as_it_stands(tmp_path):
         (('name = "tiny"', 'name = "../tiny"'), "recipe name '../tiny': expected letters"),
         (('title = "a tiny table"', ""), "required field missing @ recipe.title"),
         (("k = 2", "k = 2\ncolour = 1"), r"extra fields found \(colour\) @ recipe.variants\[0\]"),
+        (("[train]", "[published]\ndws-k2 = []\n[train]"), r"expected \[mean\] or \[mean, spread\] for \['dws-k2'\]"),
         (("[train]", "[train"), "is not TOML"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, change, message):
     with pytest.raises(ws.RecipeError, match=message):
         tasks.load_recipe(write(tmp_path, GOOD.replace(*change)))
+
+
+@pytest.mark.parametrize("name", tasks.recipe_names())
+def test_every_recipe_of_the_package_can_be_built(name):
+    recipe, space = tasks.load_recipe(name), ws.siren([2, 32, 32, 1])
+    for variant in recipe.variants:
+        tasks.build_variant(variant, space, seed=0)
+    assert set(recipe.published) <= {variant.name for variant in recipe.variants}
+
+
+def test_the_comparison_of_architectures_is_fair():
+    """All equivariant architectures, with one budget of parameters, nearly used up."""
+    recipe, space = tasks.load_recipe("dilation-architectures"), ws.siren([2, 32, 32, 1])
+    assert {v.architecture for v in recipe.variants} == set(ws.architectures("equivariant")) - {"mlp"}
+    for variant in recipe.variants:
+        editor = tasks.build_variant(variant, space, seed=0)
+        assert 30_000 <= sum(p.numel() for p in editor.parameters()) <= 40_000
+        assert variant.name.endswith(f"-k{variant.k}")
 
 
 def test_unknown_names_are_refused(tmp_path):
