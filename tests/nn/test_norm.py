@@ -65,7 +65,7 @@ def test_statistics_are_stored_and_constant_entries_only_centred():
     assert (again(theta)["0.bias"] == 0).all()
     with pytest.raises(ws.ModelError, match="at least 2 training networks, found 1"):
         standardize.fit(theta[:1])
-    with pytest.raises(ws.ModelError, match="expected one of orbit, .* found 'layer'"):
+    with pytest.raises(ws.ModelError, match=r"expected one of orbit, .* found 'layer'"):
         Standardize(space, "layer")
 
 
