@@ -51,7 +51,7 @@ def test_a_recipe_is_read_as_it_stands(tmp_path):
         (('name = "tiny"', 'name = "../tiny"'), "recipe name '../tiny': expected letters"),
         (('title = "a tiny table"', ""), "required field missing @ recipe.title"),
         (("k = 2", "k = 2\ncolour = 1"), r"extra fields found \(colour\) @ recipe.variants\[0\]"),
-        (("[train]", "[published]\ndws-k2 = []\n[train]"), r"expected \[mean\] or \[mean, spread\] for \['dws-k2'\]"),
+        (("[train]", "[published]\ndws-k2 = []\n[train]"), r"expected \[mean\] or \[mean, spread\] of dws-k2"),
         (("[train]", "[train"), "is not TOML"),
     ],
 )
