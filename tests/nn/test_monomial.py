@@ -93,5 +93,5 @@ def test_recurrent_networks_are_refused_where_they_must_be_run():
     groups = (NeuronGroup("input", 2, "input"), NeuronGroup("h", 3), NeuronGroup("output", 1, "output"))
     space = WeightSpace(groups, (Parameter("loop", loop),))
     for make in (ProbeFeatures, GradientFeatures):
-        with pytest.raises(ws.ModelError, match="'loop' .* weights between two different neuron groups"):
+        with pytest.raises(ws.ModelError, match=r"'loop' .* weights between two different neuron groups"):
             make(space, 1, 4)
