@@ -2,7 +2,8 @@
 
 Run: ``python -m benchmarks.memory [--device cpu]``. First input networks of growing depth, then ones with about as many
 weights, spread over more and more neurons. Memory of one network of the batch, beyond parameters and inputs: in KiB,
-for each weight, and for each pair of neurons.
+for each weight, and for each pair of neurons. The gradients of the parameters are in it; those of DWS grow with the
+depth of the input network squared, which a larger batch hides.
 """
 
 from __future__ import annotations
