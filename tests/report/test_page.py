@@ -197,3 +197,20 @@ def test_a_folder_is_not_written_over(tmp_path, folders):
     for write in (write_report, figure_demo):
         with pytest.raises(ReportError, match="is a folder; give the file to write, for example"):
             write([run], tmp_path)
+
+
+def test_many_families_are_ranked_and_the_best_ones_shown(tmp_path, folders):
+    """Nine families of one architecture: a ranking instead of lines, no curves of single epochs, four in pictures."""
+    variants = [{"name": f"net{i}-k{k}", "architecture": "dws", "k": k} for i in range(9) for k in (1, 8)]
+    recipe = {**folders.RECIPE, "variants": variants, "published": {"net3-k1": [2.55]}}
+    for i, variant in enumerate(variants):
+        folders.write_run(tmp_path / variant["name"], variant, 0, 0.09 - 0.004 * i, epochs=1, recipe=recipe)
+    html = write_report([tmp_path], tmp_path / "report.html").read_text()
+    page = read(tmp_path / "report.html")
+    charts = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+    assert len(charts) == 1
+    names = re.findall(r"net\d", charts[0])
+    assert names == [f"net{i}" for i in range(9)]  # worst first: from the bottom
+    assert "2.55" in page.words
+    assert "Of the four families with the smallest errors." in page.words
+    assert len(set(re.findall(r"net\d, k = ", page.words))) == 4

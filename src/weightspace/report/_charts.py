@@ -50,8 +50,10 @@ _STYLE: dict[Any, Any] = {
 def capacity_chart(group: Group) -> str | None:
     """The test metric against the number k of predicted networks: seeds, their mean, and the published figures.
 
+    More families than lines can be told apart are drawn as a ranking instead, a line of dots for each.
+
     Returns:
-        The SVG; None if no architecture was trained with two values of k.
+        The SVG; None if no family was trained with two values of k.
     """
     families = _families(group.rows)
     if not any(len({row.k for row in rows if row.test}) > 1 for rows in families.values()):
@@ -60,6 +62,8 @@ def capacity_chart(group: Group) -> str | None:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
+        if len(families) > len(_SERIES):
+            return _ranking(families, group)
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
         for colour, rows in zip(itertools.cycle(_SERIES), families.values(), strict=False):
@@ -73,6 +77,31 @@ def capacity_chart(group: Group) -> str | None:
         return _svg(figure, f"capacity of {group.name}")
 
 
+def _ranking(families: dict[str, list[Row]], group: Group) -> str:
+    """Seeds (small) and means (large) of each family, a colour for each k; the best family on top."""
+    from matplotlib.figure import Figure
+
+    measured = {name: [row for row in rows if row.test] for name, rows in families.items()}
+    measured = {name: rows for name, rows in measured.items() if rows}
+    best = min if group.direction == "min" else max
+    order = sorted(measured, key=lambda name: best(_mean(row.test) for row in measured[name]), reverse=best is min)
+    figure = Figure(figsize=(_SIZE[0], 0.6 + 0.26 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    colours = dict(zip(sorted({row.k for row in group.rows}), itertools.cycle(_SERIES), strict=False))
+    for height, name in enumerate(order):
+        for row in measured[name]:
+            values = [group.factor * run.measured("test") for run in row.runs if run.result]
+            axes.plot(values, [height] * len(values), "o", color=colours[row.k], ms=4, alpha=0.4, mew=0)
+            axes.plot(group.factor * _mean(row.test), height, "o", color=colours[row.k], ms=7, mec=_PAPER, mew=0.8)
+    for k, colour in colours.items():
+        axes.plot([], [], "o", color=colour, label=f"k = {k}")
+    axes.legend(loc="lower right", frameon=False)
+    axes.set_yticks(range(len(order)), order)
+    axes.set_xlim(left=0)
+    axes.set_title(f"test {group.unit}, by number of networks", color=_MUTED, fontsize=10)
+    return _svg(figure, f"ranking of {group.name}")
+
+
 def _draw_capacity(axes: "Axes", rows: Sequence[Row], factor: float, colour: str) -> None:
     measured = [row for row in rows if row.test]
     published = [row for row in rows if row.published]
@@ -84,17 +113,15 @@ def _draw_capacity(axes: "Axes", rows: Sequence[Row], factor: float, colour: str
     for style, ends in (("", measured[-1:]), (", published", published[-1:])):
         for row in ends:
             height = _mean(row.published) if style else factor * _mean(row.test)
-            axes.annotate(
-                f"{row.architecture}{style}", (row.k, height), (8, 0), textcoords="offset points", va="center"
-            )
+            axes.annotate(f"{row.family}{style}", (row.k, height), (8, 0), textcoords="offset points", va="center")
 
 
 def curves_charts(group: Group) -> list[str]:
-    """Validation metric (solid, one line a seed) and training loss (dotted) over the epochs, a chart per architecture.
+    """Validation metric (solid, one line a seed) and training loss (dotted) over the epochs, a chart per family.
 
-    All charts have the same axes. Architectures without a record yet have none.
+    All charts have the same axes. Families without a run of two epochs yet have none.
     """
-    families = _families([row for row in group.rows if any(_losses(run, group)[0] for run in row.runs)])
+    families = _families([row for row in group.rows if any(len(_losses(run, group)[0]) > 1 for run in row.runs)])
     if not families:
         return []
     import matplotlib as mpl
@@ -158,10 +185,10 @@ def _finite(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, ...], .
 
 
 def _families(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of each architecture, by k."""
+    """The rows of each family, by k."""
     families: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.k):
-        families.setdefault(row.architecture, []).append(row)
+        families.setdefault(row.family, []).append(row)
     return dict(sorted(families.items()))
 
 

@@ -23,6 +23,8 @@ __all__ = ["ERROR_LIMIT", "Gallery", "Picture", "Strip", "figure_demo", "galleri
 
 ERROR_LIMIT = 0.5
 """The absolute error that is drawn brightest."""
+_FAMILIES = 4
+"""Of how many families of variants a page shows pictures: those with the smallest errors."""
 
 
 Images = Float[np.ndarray, "n height width *colours"]
@@ -102,7 +104,16 @@ def galleries(group: Group) -> list[Gallery]:
     together: dict[bytes, list[_Samples]] = {}
     for samples in _first_samples(group):
         together.setdefault(samples.before.tobytes() + samples.target.tobytes(), []).append(samples)
-    return [_gallery(variants, group.factor) for variants in together.values()]
+    return [_gallery(_best(variants), group.factor) for variants in together.values()]
+
+
+def _best(variants: list[_Samples]) -> list[_Samples]:
+    """The variants of the families with the smallest errors, as many as a page holds."""
+    errors: dict[str, float] = {}
+    for each in variants:
+        errors[each.row.family] = min(errors.get(each.row.family, np.inf), float(each.error.mean()))
+    shown = sorted(errors, key=errors.__getitem__)[:_FAMILIES]
+    return [each for each in variants if each.row.family in shown]
 
 
 def _gallery(variants: list[_Samples], factor: float) -> Gallery:
@@ -113,7 +124,7 @@ def _gallery(variants: list[_Samples], factor: float) -> Gallery:
     ]
     networks = []
     for samples in variants:
-        label = f"{samples.row.architecture}, k = {samples.row.k}"
+        label = f"{samples.row.family}, k = {samples.row.k}"
         strips.append(Strip(label, _pictures(samples.edited, [f"{factor * error:.2f}" for error in samples.error])))
         strips.append(Strip("its error", _pictures(samples.difference, error=True)))
         if samples.each.shape[-1] > 1:
@@ -186,7 +197,7 @@ def figure_demo(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLik
     if not samples:
         raise ReportError("none of these runs has pictures: samples.safetensors with before, target and edited")
     best = min(samples, key=lambda each: (-each.row.k, float(each.error.mean())))
-    plain = [each for each in samples if each.row.architecture == best.row.architecture and each.row.k == 1]
+    plain = [each for each in samples if each.row.family == best.row.family and each.row.k == 1]
     variants = [*plain[:1], best] if best.row.k > 1 else [best]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
@@ -204,7 +215,7 @@ def _draw(variants: list[_Samples], examples: int) -> "Figure":
         lines.append(("error", samples.difference, None, True))
     count = min(examples, len(first.before))
     figure = Figure(figsize=(1.15 * count + 1.1, 1.24 * len(lines)), layout="constrained")
-    figure.suptitle(f"{first.row.architecture.upper()} edits INRs of test images", fontsize=11)
+    figure.suptitle(f"{first.row.family.upper()} edits INRs of test images", fontsize=11)
     panels = figure.subplots(len(lines), count, squeeze=False)
     for row, (label, images, errors, is_error) in zip(panels, lines, strict=True):
         for index, axes in enumerate(row):
