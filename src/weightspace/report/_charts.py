@@ -95,7 +95,7 @@ def _ranking(families: dict[str, list[Row]], group: Group) -> str:
             axes.plot(group.factor * _mean(row.test), height, "o", color=colours[row.k], ms=7, mec=_PAPER, mew=0.8)
     for k, colour in colours.items():
         axes.plot([], [], "o", color=colour, label=f"k = {k}")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower left", frameon=False)
     axes.set_yticks(range(len(order)), order)
     axes.set_xlim(left=0)
     axes.set_title(f"test {group.unit}, by number of networks", color=_MUTED, fontsize=10)
