@@ -20,5 +20,6 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     if x.device.type != "cpu" or p == 1:
         return F.dropout(x, p)
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    keep = draws.view(torch.int16)[: x.numel()] >= round(p * 2**16) - 2**15
-    return x * keep.view(x.shape).to(x.dtype).mul_(1 / (1 - p))
+    factor = torch.empty(x.shape, dtype=x.dtype)
+    torch.ge(draws.view(torch.int16)[: x.numel()], round(p * 2**16) - 2**15, out=factor.view(-1))
+    return x * factor.mul_(1 / (1 - p))

@@ -74,8 +74,10 @@ class BatchNorm(nn.Module):
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Normalises every tensor; in evaluation mode, or where there is but one entry, with running statistics."""
+        # not a view, so that what follows may overwrite it
         tensors = [
-            norm(t.reshape(-1, t.shape[-1])).view(t.shape) for norm, t in zip(self.norms, theta.tensors, strict=True)
+            torch.ops.aten._unsafe_view(norm(t.reshape(-1, t.shape[-1])), t.shape)
+            for norm, t in zip(self.norms, theta.tensors, strict=True)
         ]
         return WeightFeatures(theta.space, tuple(tensors))
 

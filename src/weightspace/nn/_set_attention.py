@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 __all__ = ["SetAttention"]
 
+_FEW = 128
+"""Up to so many neurons."""
+
 
 class SetAttention(nn.Module):
     r"""Attention over a set of neurons, with the projected query as its residual.
@@ -35,6 +38,10 @@ class SetAttention(nn.Module):
         """Applies the layer; permuting the neurons permutes the result."""
         query, key, value = self.project(x).chunk(3, dim=-1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (query, key, value))
-        mixed = F.scaled_dot_product_attention(q, k, v, scale=query.shape[-1] ** -0.5)
+        scale = query.shape[-1] ** -0.5
+        if x.device.type == "cpu" and x.shape[1] <= _FEW:  # the fused kernel costs more than its matrix products there
+            mixed = (q @ k.mT * scale).softmax(dim=-1) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, scale=scale)
         out: Tensor = query + mixed.transpose(1, 2).flatten(2)
         return out + F.relu(self.update(out))
