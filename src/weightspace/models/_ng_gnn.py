@@ -64,7 +64,7 @@ def ng_gnn(
             makes an output depend on the other networks; and biases read from neurons that come too early by the
             number of inputs, which makes an equivariant task's output not equivariant.
     """
-    waves = GaussianFourier(space, ports.in_channels, fourier) if fourier else None
+    waves = GaussianFourier(space, ports.in_channels, fourier, encoded=ports.raw_channels) if fourier else None
     encoder = GraphEncoder(space, waves.out_channels if waves else ports.in_channels, hidden)
     layers: list[nn.Module] = [*([waves] if waves else []), encoder]
     layers += [
