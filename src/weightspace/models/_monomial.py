@@ -56,7 +56,9 @@ def monomial_nfn(
         depth: number of its layers.
         readout_hidden: channels between the layers of the read-out N; four times ``hidden`` if None.
         readout_depth: number of its layers.
-        fourier: random frequencies on the invariant features; None for none.
+        fourier: random frequencies on the invariant features, for which the first part ends in one channel for each
+            input network; None for none, as always where the group has positive scales, whose directions over one
+            channel are signs.
         dropout: probability, in the read-out.
         published: the published editing network; the same as the default for an invariant task.
     """
@@ -64,20 +66,24 @@ def monomial_nfn(
     readout_hidden = readout_hidden or 4 * hidden
     if published and ports.equivariant:
         return _published_editor(space, ports, readout_hidden, readout_depth, dropout)
+    if "positive" in {factor.scales for factor in symmetry.factors}:
+        fourier = None
+    # random frequencies of many channels at once would be noise
+    narrow = hidden if fourier is None else ports.raw_channels
     layers: list[nn.Module] = []
-    for i, (wide_in, wide_out) in enumerate(pairwise([ports.in_channels, *[hidden] * depth])):
+    for i, (wide_in, wide_out) in enumerate(pairwise([ports.in_channels, *[hidden] * (depth - 1), narrow])):
         layers += [MonomialActivation(space, symmetry)] if i > 0 else []
         layers.append(EquivariantLinear(space, wide_in, wide_out, symmetry=symmetry, gain=2.0))
-    invariant: list[nn.Module] = [InvariantEntries(space, symmetry, hidden)]
-    width = hidden
+    invariant: list[nn.Module] = [InvariantEntries(space, symmetry, narrow)]
+    width = narrow
     if fourier is not None:
-        invariant.append(GaussianFourier(space, hidden, fourier))
+        invariant.append(GaussianFourier(space, narrow, fourier))
         width = 2 * fourier
     readout = linear_stack(space, ports._replace(in_channels=width), readout_hidden, readout_depth, dropout=dropout)
     if not ports.equivariant:
         return Body(nn.Sequential(*layers, *invariant, *readout), symmetry)
     direct = EquivariantLinear(space, ports.in_channels, ports.out, symmetry=symmetry)
-    last = EquivariantLinear(space, hidden, ports.out, symmetry=symmetry, gain=1e-2)  # products are unstable at first
+    last = EquivariantLinear(space, narrow, ports.out, symmetry=symmetry, gain=1e-2)  # products are unstable at first
     return Body(Modulated(direct, nn.Sequential(*layers), last, nn.Sequential(*invariant, *readout)), symmetry)
 
 
