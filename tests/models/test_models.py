@@ -1,5 +1,7 @@
 """What every architecture promises."""
 
+import pickle
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -147,6 +149,29 @@ def test_shapes_gradients_saving_and_independence_within_the_batch(name, task, s
     again.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
     with torch.no_grad():
         assert torch.equal(output_of(again.eval(), theta), together)
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_pickling_and_the_meta_device(name, task):
+    space = SPACES[0]
+    net, theta = make(name, task, space).eval(), space.sample(3, torch.Generator().manual_seed(0))
+    again = pickle.loads(pickle.dumps(net))
+    with torch.no_grad():
+        assert torch.equal(output_of(again, theta), output_of(net, theta))
+        assert output_of(net.to(device="meta"), theta.to("meta")).shape == output_of(again, theta).shape
+
+
+@pytest.mark.parametrize("name", ["np-nfn", "hnp-nfn", "nft", "ng-gnn", "monomial-nfn"])
+@pytest.mark.parametrize("encoding", ["probes", "gradients"])
+def test_encodings_do_not_go_through_random_frequencies(name, encoding):
+    """Those would make noise of features of order one: a small change of the weights must stay a small change."""
+    space = SPACES[0]
+    theta = space.features({p.name: 0.1 * torch.randn(16, *p.shape, 1, dtype=torch.float64) for p in space.parameters})
+    near = theta.map(lambda t: t * (1 + 1e-3 * torch.randn_like(t)))
+    net = make(name, "invariant", space, **{encoding: 16}).double().eval()
+    with torch.no_grad():
+        before, after = net(theta), net(near)
+    assert (after - before).std() < 0.1 * before.std()
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)
@@ -335,6 +360,8 @@ def test_gmn_makes_no_denormals():
         ),
         (lambda s: ws.build("dws", s)(ws.mlp([2, 4, 1]).sample(2)), "widths: expected 2-8-8-1, found 2-4-1"),
         (lambda s: ws.build("gmn", s, in_channels=2)(s.sample(2)), "with 2 channels, found 1"),
+        (lambda s: ws.build("gmn", None), "space: expected a weight space, found NoneType"),
+        (lambda s: ws.build("gmn", s)(torch.zeros(2)), "expected weight features, found Tensor"),
     ],
 )
 def test_bad_input(call, message):

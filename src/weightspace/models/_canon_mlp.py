@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..orbit import canonical_element
-from ..space import GroupElement, WeightFeatures, WeightSpace
+from ..space import GroupElement, SymmetryGroup, WeightFeatures, WeightSpace
 from ._flat import FlatMLP, Moved
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -40,8 +40,8 @@ def canon_mlp(
         dropout: probability.
     """
     symmetry = space.symmetry("permutation" if group == "permutation" else None)
+    return Body(Moved(FlatMLP(space, ports, hidden, depth, dropout), symmetry, _to_canonical), symmetry)
 
-    def choose(theta: WeightFeatures) -> GroupElement:
-        return canonical_element(theta.map(lambda t: t[..., :1]), symmetry)[0]
 
-    return Body(Moved(FlatMLP(space, ports, hidden, depth, dropout), symmetry, choose), symmetry)
+def _to_canonical(theta: WeightFeatures, symmetry: SymmetryGroup) -> GroupElement:
+    return canonical_element(theta.map(lambda t: t[..., :1]), symmetry)[0]

@@ -50,7 +50,7 @@ class Moved(nn.Module):
     Args:
         net: the network.
         group: the group of g.
-        choose: gives g for a batch of weight features.
+        choose: gives g for a batch of weight features, from the group.
         training_only: whether g is the identity in evaluation mode.
     """
 
@@ -58,7 +58,7 @@ class Moved(nn.Module):
         self,
         net: nn.Module,
         group: SymmetryGroup,
-        choose: Callable[[WeightFeatures], GroupElement],
+        choose: Callable[[WeightFeatures, SymmetryGroup], GroupElement],
         training_only: bool = False,
     ) -> None:
         super().__init__()
@@ -69,6 +69,6 @@ class Moved(nn.Module):
         if self.training_only and not self.training:
             unmoved: WeightFeatures | Tensor = self.net(theta)
             return unmoved
-        element = self.choose(theta)
+        element = self.choose(theta, self.group)
         out: WeightFeatures | Tensor = self.net(self.group.act(element, theta))
         return self.group.act(self.group.inverse(element), out) if isinstance(out, WeightFeatures) else out

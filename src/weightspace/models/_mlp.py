@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..space import GroupElement, WeightFeatures, WeightSpace
+from ..space import GroupElement, SymmetryGroup, WeightFeatures, WeightSpace
 from ._flat import FlatMLP, Moved
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -36,10 +36,9 @@ def mlp(
     """
     net: nn.Module = FlatMLP(space, ports, hidden, depth, dropout)
     if augment:
-        permutations = space.symmetry("permutation")
-
-        def choose(theta: WeightFeatures) -> GroupElement:
-            return permutations.sample(len(theta), device=theta.device)
-
-        net = Moved(net, permutations, choose, training_only=True)
+        net = Moved(net, space.symmetry("permutation"), _at_random, training_only=True)
     return Body(net, space.symmetry("trivial"))
+
+
+def _at_random(theta: WeightFeatures, group: SymmetryGroup) -> GroupElement:
+    return group.sample(len(theta), device=theta.device)

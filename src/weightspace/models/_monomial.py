@@ -57,8 +57,8 @@ def monomial_nfn(
         readout_hidden: channels between the layers of the read-out N; four times ``hidden`` if None.
         readout_depth: number of its layers.
         fourier: random frequencies on the invariant features, for which the first part ends in one channel for each
-            input network; None for none, as always where the group has positive scales, whose directions over one
-            channel are signs.
+            input network; None for none, as always with probes or gradients, and where the group has positive scales,
+            whose directions over one channel are signs. Meant for raw weights: ``standardize="scale"`` goes with None.
         dropout: probability, in the read-out.
         published: the published editing network; the same as the default for an invariant task.
     """
@@ -66,7 +66,7 @@ def monomial_nfn(
     readout_hidden = readout_hidden or 4 * hidden
     if published and ports.equivariant:
         return _published_editor(space, ports, readout_hidden, readout_depth, dropout)
-    if "positive" in {factor.scales for factor in symmetry.factors}:
+    if "positive" in {factor.scales for factor in symmetry.factors} or ports.in_channels != ports.raw_channels:
         fourier = None
     # random frequencies of many channels at once would be noise
     narrow = hidden if fourier is None else ports.raw_channels

@@ -74,7 +74,9 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
         >>> ws.build("dws", space, task="invariant", out_features=10)(space.sample(5)).shape
         torch.Size([5, 10])
     """
-    if name not in _REGISTRY:
+    if not isinstance(space, WeightSpace):
+        raise ModelError(f"space: expected a weight space, found {type(space).__name__}")
+    if not isinstance(name, str) or name not in _REGISTRY:
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(_REGISTRY)}")
     known = _REGISTRY[name]
     if task not in get_args(Task):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ._pool import _argmax
 
@@ -23,6 +24,7 @@ class _Modulate(torch.autograd.Function):
         return shift.addcmul_(scale, row.unsqueeze(2) + column.unsqueeze(1))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         scale, row, column = ctx.saved_tensors
         by_scale = g * scale
@@ -44,6 +46,7 @@ class _Aggregate(torch.autograd.Function):
         return torch.cat([mean, smallest.neg_(), largest, std], dim=-1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         x, mean, std, at_largest, at_smallest = ctx.saved_tensors
         axis, n = ctx.axis, x.shape[ctx.axis]

@@ -12,7 +12,7 @@ from torch import Tensor
 from .._errors import ModelError
 from ..space import Axis, Parameter, SymmetryGroup, WeightFeatures, WeightSpace
 
-__all__ = ["Layout", "Way", "check_space", "layouts", "ways"]
+__all__ = ["Layout", "Way", "autocast_dtype", "check_space", "layouts", "ways"]
 
 Label = tuple[str, int]
 """A neuron group, and the charge with which an index over it is scaled: 0 for an invariant one."""
@@ -130,15 +130,26 @@ def _partitions(groups: tuple[str, ...], n: int) -> Iterator[tuple[tuple[int, ..
                 yield (*rest[:b], (*block, n - 1), *rest[b + 1 :])
 
 
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """The dtype in which autocast makes matrix products on a kind of device; None where it is off or unknown."""
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)
+
+
 def check_space(
     expected: WeightSpace, theta: WeightFeatures, channels: int | None = None, like: Tensor | None = None
 ) -> None:
     """Refuses weight features of another space, number of channels, dtype or device with a `ModelError`."""
+    if not isinstance(theta, WeightFeatures):
+        raise ModelError(
+            f"expected weight features, found {type(theta).__name__}; space.stack or space.features make them"
+        )
     if theta.space != expected:
         raise ModelError(f"this network is for another weight space: {expected.difference(theta.space)}")
     if channels is not None and theta.channels != channels:
         raise ModelError(f"this network takes weight features with {channels} channels, found {theta.channels}")
-    if like is None or torch.is_autocast_enabled(like.device.type):
+    if like is None or autocast_dtype(like.device.type) is not None:
         return
     if theta.dtype != like.dtype or theta.device != like.device:
         raise ModelError(

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .._errors import ModelError
+from ._layout import autocast_dtype
 
 __all__ = ["Reduction", "add_rows_and_columns", "fan_out", "map_and_pool", "reduce"]
 
@@ -135,8 +136,8 @@ def fan_out(x: Float[Tensor, "*batch channels"], *weights: Float[Tensor, "out ch
 
 def _autocast(*tensors: Tensor) -> list[Tensor]:
     """What autocast does before a matrix product; it does not look into functions with their own gradient."""
-    kind = tensors[0].device.type
-    return [t.to(torch.get_autocast_dtype(kind)) for t in tensors] if torch.is_autocast_enabled(kind) else list(tensors)
+    dtype = autocast_dtype(tensors[0].device.type)
+    return list(tensors) if dtype is None else [t.to(dtype) for t in tensors]
 
 
 def add_rows_and_columns(

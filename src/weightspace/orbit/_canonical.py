@@ -37,7 +37,7 @@ class Canonical(NamedTuple):
     margin: Float[Tensor, "batch"]
 
 
-def canonicalize(theta: WeightFeatures, group: SymmetryGroup | None = None) -> Canonical:
+def canonicalize(theta: WeightFeatures, group: SymmetryGroup | str | None = None) -> Canonical:
     """Brings networks into canonical form; differentiable in the weights.
 
     The sort key of a neuron is its bias (the first vector of its neuron group), and keys ascend. Before that, each
@@ -47,7 +47,7 @@ def canonicalize(theta: WeightFeatures, group: SymmetryGroup | None = None) -> C
 
     Args:
         theta: raw weights (one channel).
-        group: the symmetry; the largest known one if None. Each neuron group may have a symmetry of its own.
+        group: the symmetry, or its name; the largest known one if None. Neuron groups may have different ones.
 
     Raises:
         SymmetryError: for weight features with several channels, a group of another space, a permuted neuron group
@@ -61,7 +61,8 @@ def canonicalize(theta: WeightFeatures, group: SymmetryGroup | None = None) -> C
         >>> bool((ws.canonicalize(moved, group).theta - ws.canonicalize(theta, group).theta).flatten().any())
         False
     """
-    group = group or theta.space.symmetry()
+    if not isinstance(group, SymmetryGroup):
+        group = theta.space.symmetry(group)
     element, margin = canonical_element(theta, group)
     return Canonical(group.act(element, theta), element, margin)
 
