@@ -85,7 +85,7 @@ def test_a_zoo_for_testing_alone_can_be_measured_but_not_trained_on(digits, tmp_
         tasks.run_recipe(tasks.load_recipe("demo"), only, tmp_path / "out", progress=False)
 
 
-@pytest.mark.parametrize("name", tasks.recipe_names())
+@pytest.mark.parametrize("name", ["demo", "dilation-mnist", "dilation-mnist5k"])
 def test_shipped_recipes_match_their_parameters(name):
     """Every k of an architecture has at most the parameters of k = 1, and not many fewer."""
     recipe = tasks.load_recipe(name)
