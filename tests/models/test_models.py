@@ -166,6 +166,7 @@ def test_pickling_and_the_meta_device(name, task):
 def test_encodings_do_not_go_through_random_frequencies(name, encoding):
     """Those would make noise of features of order one: a small change of the weights must stay a small change."""
     space = SPACES[0]
+    torch.manual_seed(0)
     theta = space.features({p.name: 0.1 * torch.randn(16, *p.shape, 1, dtype=torch.float64) for p in space.parameters})
     near = theta.map(lambda t: t * (1 + 1e-3 * torch.randn_like(t)))
     net = make(name, "invariant", space, **{encoding: 16}).double().eval()

@@ -43,7 +43,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def small(images: torch.Tensor, out: Path, **options: object) -> object:
     settings = {"recipe": RECIPE, "space": siren([2, 8, 8, 1]), "chunk": 4, "progress": False, **options}
-    return fit_inrs(images, out, **settings)  # type: ignore[arg-type]
+    return fit_inrs(images, out, **settings)
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, schedule="constant", betas=(0.8, 0.999), eps=1e-3)])
@@ -70,8 +70,8 @@ def test_result_does_not_depend_on_the_chunks(
     expected = small(images, tmp_path / "expected")
     monkeypatch.setitem(_fit._CHUNK, "cpu", compute)
     found = small(images, tmp_path / "found", chunk=chunk)
-    for name in expected.weights.keys():  # type: ignore[attr-defined]  # noqa: SIM118
-        assert torch.equal(expected.weights[name], found.weights[name])  # type: ignore[attr-defined]
+    for name in expected.weights.keys():  # noqa: SIM118
+        assert torch.equal(expected.weights[name], found.weights[name])
 
 
 def test_initial_weights_depend_on_seed_and_index_alone() -> None:
@@ -91,15 +91,15 @@ def test_a_network_stays_as_it_is_once_it_is_good_enough(images: torch.Tensor, t
     images = images // 8 + 100  # nearly constant: soon fitted
     stop = replace(RECIPE, steps=60, stop_psnr=24.0, schedule="constant")
     zoo = small(images, tmp_path / "stop", recipe=stop)
-    steps = zoo.metadata["steps"]  # type: ignore[attr-defined]
+    steps = zoo.metadata["steps"]
     assert steps.min() < 60
     network = int(steps.argmin())
-    assert zoo.metadata["psnr"][network] >= 24.0  # type: ignore[attr-defined]
+    assert zoo.metadata["psnr"][network] >= 24.0
     exactly = small(images, tmp_path / "exactly", recipe=replace(stop, steps=int(steps[network]), stop_psnr=None))
     before = small(images, tmp_path / "before", recipe=replace(stop, steps=int(steps[network]) - 1, stop_psnr=None))
-    for name in zoo.weights.keys():  # type: ignore[attr-defined]  # noqa: SIM118
-        assert torch.equal(zoo.weights[name][network], exactly.weights[name][network])  # type: ignore[attr-defined]
-    assert before.metadata["psnr"][network] < 24.0  # type: ignore[attr-defined]
+    for name in zoo.weights.keys():  # noqa: SIM118
+        assert torch.equal(zoo.weights[name][network], exactly.weights[name][network])
+    assert before.metadata["psnr"][network] < 24.0
 
 
 def test_published_recipe_has_the_published_statistics(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_interrupted_fit_continues_with_the_same_bytes(
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(*args, **kwargs)  # type: ignore[arg-type]
+        return real(*args, **kwargs)
 
     monkeypatch.setattr(_inrs, "fit_range", interrupted)
     with pytest.raises(KeyboardInterrupt, match=r"4 of 11 INRs are in .* the same call continues"):
@@ -268,7 +268,7 @@ def test_recipes() -> None:
 )
 def test_recipes_of_wrong_types_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ZooError, match=f"'odd': impossible settings: {next(iter(settings))} = "):
-        FitRecipe("odd", **settings)  # type: ignore[arg-type]
+        FitRecipe("odd", **settings)
 
 
 def test_impossible_calls_leave_no_folder(images: torch.Tensor, tmp_path: Path) -> None:

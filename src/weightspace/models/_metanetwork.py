@@ -86,20 +86,20 @@ class Metanetwork(nn.Module):
         super().__init__()
         self.space, self.task, self.in_channels = space, task, in_channels
         self.standardize = Standardize(space, standardize, in_channels)
-        self.encodings = nn.ModuleList()
+        encodings: list[ProbeFeatures | GradientFeatures] = []
         if probes is not None:
-            self.encodings.append(ProbeFeatures(space, in_channels, probes))
+            encodings.append(ProbeFeatures(space, in_channels, probes))
         if gradients is not None:
-            self.encodings.append(GradientFeatures(space, in_channels, gradients))
-        width = in_channels + sum(encoding.out_channels for encoding in self.encodings)  # type: ignore[misc]
+            encodings.append(GradientFeatures(space, in_channels, gradients))
+        self.encodings = nn.ModuleList(encodings)
+        width = in_channels + sum(encoding.out_channels for encoding in encodings)
         ports = Ports(task, width, out_channels if task == "equivariant" else out_features, in_channels)
         self.net, symmetry, self._takes_raw = make(space, ports, **options)
         if standardize == "entry":
             symmetry = space.symmetry("trivial")
-        encoded = len(self.encodings) > 0
         self.symmetry = symmetry.restricted(
-            io=standardize in ("none", "tensor") and not encoded,
-            scales=standardize in ("none", "scale") and not encoded,
+            io=standardize in ("none", "tensor") and not encodings,
+            scales=standardize in ("none", "scale") and not encodings,
         )
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures | Tensor:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._pool import _argmax
+from ._pool import argmax
 
 __all__ = ["aggregate", "modulate"]
 
@@ -37,8 +37,8 @@ class _Aggregate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, axis: Literal[1, 2]) -> Tensor:
         x = x.contiguous()
-        largest, at_largest = _argmax(x, axis)
-        smallest, at_smallest = _argmax(-x, axis)
+        largest, at_largest = argmax(x, axis)
+        smallest, at_smallest = argmax(-x, axis)
         mean = x.mean(axis)
         std = (x - mean.unsqueeze(axis)).square_().mean(axis).add_(_VARIANCE_FLOOR).sqrt_()
         ctx.axis = axis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +141,7 @@ class EquivariantLinear(nn.Module):
             out: Tensor = module(x)
             return out
         # the pools of these entries are wanted by the kinds with one index, and cost least beside the product
-        y, rows, columns = map_and_pool(x, module.weight.mT, self.reduction)  # type: ignore[arg-type]
+        y, rows, columns = map_and_pool(x, cast(nn.Linear, module).weight.mT, self.reduction)
         widths = self._widths(kind.reads, self.in_channels)
         for way, row, column in zip(kind.reads, rows.split(widths, -1), columns.split(widths, -1), strict=True):
             reader.keep(way, 0, row)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from .._errors import ModelError
 from ._layout import autocast_dtype
 
-__all__ = ["Reduction", "add_rows_and_columns", "fan_out", "map_and_pool", "reduce"]
+__all__ = ["Reduction", "add_rows_and_columns", "argmax", "fan_out", "map_and_pool", "reduce"]
 
 Reduction = Literal["mean", "sum", "max"]
 
@@ -31,7 +31,7 @@ def reduce(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
     return x.mean(axis) if reduction == "mean" else x.sum(axis)
 
 
-def _argmax(x: Tensor, axis: Literal[1, 2]) -> tuple[Tensor, Tensor]:
+def argmax(x: Tensor, axis: Literal[1, 2]) -> tuple[Tensor, Tensor]:
     """Maximum over one of the two middle axes of [batch, rows, columns, channels], and where it is.
 
     Written as a pooling over a channels-last image, which is vectorised on a CPU as `torch.max` is not.
@@ -53,8 +53,8 @@ class _MapAndPool(torch.autograd.Function):
         torch.mm(x.reshape(-1, channels), weight, out=y.view(-1, weight.shape[1]))
         ctx.reduction = reduction
         if reduction == "max":
-            by_row, row_index = _argmax(x, 2)
-            by_column, column_index = _argmax(x, 1)
+            by_row, row_index = argmax(x, 2)
+            by_column, column_index = argmax(x, 1)
             ctx.save_for_backward(x, weight, row_index, column_index)
         else:
             by_row, by_column = reduce(x, 2, reduction), reduce(x, 1, reduction)
