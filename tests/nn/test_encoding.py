@@ -24,6 +24,18 @@ def networks(space, batch=3, channels=1, dtype=torch.float64):
     })  # fmt: skip
 
 
+def test_channels_that_are_not_encoded_are_passed_on():
+    space = ws.mlp([2, 3, 1])
+    theta = space.features({p.name: torch.randn(2, *p.shape, 3) for p in space.parameters})
+    encoding = GaussianFourier(space, 3, frequencies=4, encoded=1)
+    alone = GaussianFourier(space, 1, frequencies=4)
+    alone.load_state_dict(encoding.state_dict())
+    out, first = encoding(theta), alone(theta.map(lambda t: t[..., :1]))
+    assert out.channels == encoding.out_channels == 10
+    for found, waves, whole in zip(out.tensors, first.tensors, theta.tensors, strict=True):
+        assert torch.equal(found, torch.cat([waves, whole[..., 1:]], -1))
+
+
 def test_gaussian_fourier_features_of_an_entry():
     space = ws.mlp([2, 3, 1])
     encoding = GaussianFourier(space, 2, frequencies=5, scale=0.5).double()
