@@ -26,9 +26,9 @@ def test_the_largest_group_preserves_the_function(space, seed):
     expected = space.realize(theta, x)
     assert (space.realize(group.act(g, theta), x) - expected).abs().max() <= 1e-11 * expected.abs().max()
     twice = group.act(h, group.act(g, theta)).flatten()
-    torch.testing.assert_close(group.act(group.compose(h, g), theta).flatten(), twice, rtol=1e-12, atol=0)
+    assert (group.act(group.compose(h, g), theta).flatten() - twice).abs().max() <= 1e-12 * twice.abs().max()
     back = group.act(group.inverse(g), group.act(g, theta)).flatten()
-    torch.testing.assert_close(back, theta.flatten(), rtol=1e-12, atol=0)
+    assert (back - theta.flatten()).abs().max() <= 1e-11 * theta.flatten().abs().max()
     assert torch.equal(group.act(group.identity(4), theta).flatten(), theta.flatten())
 
 
@@ -50,7 +50,7 @@ def test_permuted_sirens_show_the_same_image_to_1e_12():
         ("sine", "signed_permutation"),
         ("gelu", "permutation"),
         ("silu", "permutation"),
-        ("identity", "permutation"),
+        ("identity", "general_linear"),
     ],
 )
 def test_largest_group_of_each_activation(activation, name):
@@ -92,7 +92,7 @@ def test_an_element_that_does_not_fit_is_refused():
     group = space.symmetry()
     with pytest.raises(ws.SymmetryError, match="another weight space: widths: expected 2-3-1, found 2-4-1"):
         group.act(group.sample(2), other.sample(2))
-    with pytest.raises(ws.SymmetryError, match=r"'hidden1' has shape \(3, 3\); expected \(2 or 1, 3\)"):
+    with pytest.raises(ws.SymmetryError, match=r"'hidden1' has a scale of shape \(3, 3\); expected \(2 or 1, 3\)"):
         group.act(group.sample(3), space.sample(2))
     with pytest.raises(ws.SymmetryError, match="no matrix for neuron group 'hidden1'"):
         group.act({"input": ws.group.Monomial(), "output": ws.group.Monomial()}, space.sample(2))

@@ -151,11 +151,15 @@ def test_interrupted_fit_continues_with_the_same_bytes(
 
 def test_interrupt_stops_the_workers(images: torch.Tensor, tmp_path: Path) -> None:
     """A real SIGINT in the middle of a long fit: it ends long before the fit would."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     before = torch.get_num_threads()
-    with pytest.raises(KeyboardInterrupt, match="0 of 11 INRs"):
-        small(images, tmp_path / "zoo", recipe=replace(RECIPE, steps=10**7))
+    try:
+        with pytest.raises(KeyboardInterrupt, match="0 of 11 INRs"):
+            small(images, tmp_path / "zoo", recipe=replace(RECIPE, steps=10**7))
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert torch.get_num_threads() == before
     timer.join()
 

@@ -12,13 +12,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["PERMUTATION", "POSITIVE_MONOMIAL", "SIGNED_PERMUTATION", "TRIVIAL", "Monomial", "MonomialGroup"]
+if TYPE_CHECKING:
+    from ._linear import GeneralLinearGroup
+
+__all__ = [
+    "MONOMIAL",
+    "PERMUTATION",
+    "POSITIVE_MONOMIAL",
+    "SIGNED_PERMUTATION",
+    "TRIVIAL",
+    "Monomial",
+    "MonomialGroup",
+    "Scales",
+]
+
+Scales = Literal["none", "signs", "positive", "nonzero"]
 
 
 class Monomial(NamedTuple):
@@ -35,20 +49,24 @@ class MonomialGroup:
     Attributes:
         name: the name by which `WeightSpace.symmetry` knows the group.
         permutes: whether the group contains all n! permutations.
-        scales: which diagonals it contains: none, the signs {+1, -1}^n, or the positive reals.
+        scales: which diagonals it contains: none, the signs {+1, -1}^n, the positive reals, or all reals but zero.
     """
 
     name: str
     permutes: bool
-    scales: Literal["none", "signs", "positive"] = "none"
+    scales: Scales = "none"
 
-    def contains(self, other: MonomialGroup) -> bool:
+    def contains(self, other: MonomialGroup | GeneralLinearGroup) -> bool:
         """Whether ``other`` is a subgroup of this group."""
-        return (self.permutes or not other.permutes) and other.scales in ("none", self.scales)
+        if self.permutes < other.permutes or other.scales == "linear":
+            return False
+        return self.scales == "nonzero" or other.scales in ("none", self.scales)
 
-    def identity(self, batch: int, n: int, *, dtype: torch.dtype | None = None) -> Monomial:
+    def identity(
+        self, batch: int, n: int, *, dtype: torch.dtype | None = None, permutation: Tensor | None = None
+    ) -> Monomial:
         """The identity matrix, ``batch`` times."""
-        index = torch.arange(n).expand(batch, n) if self.permutes else None
+        index = torch.arange(n).expand(batch, n) if self.permutes and permutation is None else permutation
         scale = torch.ones(batch, n, dtype=dtype) if self.scales != "none" else None
         return Monomial(index, scale)
 
@@ -60,6 +78,7 @@ class MonomialGroup:
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         scale_range: float = 10.0,
+        permutation: Tensor | None = None,
     ) -> Monomial:
         """Draws ``batch`` elements: uniform permutations, uniform signs, log-uniform scales.
 
@@ -69,14 +88,17 @@ class MonomialGroup:
             generator: CPU generator; the global one if None.
             dtype: of the scales; the default dtype if None.
             scale_range: positive scales lie in [1 / scale_range, scale_range].
+            permutation: [batch, n], to be taken instead of new permutations.
         """
-        index = torch.rand(batch, n, generator=generator).argsort(dim=1) if self.permutes else None
+        index = permutation
+        if self.permutes and index is None:
+            index = torch.rand(batch, n, generator=generator).argsort(dim=1)
         scale = None
-        if self.scales == "signs":
+        if self.scales in ("signs", "nonzero"):
             scale = torch.randint(0, 2, (batch, n), generator=generator).to(dtype or torch.get_default_dtype()) * 2 - 1
-        elif self.scales == "positive":
+        if self.scales in ("positive", "nonzero"):
             uniform = torch.rand(batch, n, generator=generator, dtype=dtype) * 2 - 1
-            scale = torch.exp(math.log(scale_range) * uniform)
+            scale = torch.exp(math.log(scale_range) * uniform) * (1 if scale is None else scale)
         return Monomial(index, scale)
 
     def compose(self, second: Monomial, first: Monomial) -> Monomial:
@@ -129,4 +151,5 @@ class MonomialGroup:
 TRIVIAL = MonomialGroup("trivial", permutes=False)
 PERMUTATION = MonomialGroup("permutation", permutes=True)
 SIGNED_PERMUTATION = MonomialGroup("signed_permutation", permutes=True, scales="signs")
+MONOMIAL = MonomialGroup("monomial", permutes=True, scales="nonzero")
 POSITIVE_MONOMIAL = MonomialGroup("positive_monomial", permutes=True, scales="positive")

@@ -83,7 +83,7 @@ def canonical_element(theta: WeightFeatures, group: SymmetryGroup) -> tuple[Grou
         raise SymmetryError(
             f"a canonical form is of networks, which have 1 channel; found weight features with {theta.channels}"
         )
-    unmoved = {neurons.name: Monomial() for neurons in space.groups}
+    unmoved: GroupElement = {neurons.name: Monomial() for neurons in space.groups}
     element = dict(unmoved)
     margin = theta.tensors[0].new_full((len(theta),), math.inf)
     for neurons, factor in zip(space.groups, group.factors, strict=True):

@@ -3,18 +3,21 @@
 from ._activation import Activation, Offset, Sine
 from ._build import mlp, siren
 from ._features import WeightFeatures
+from ._labels import Axis, Block, NeuronGroup, Parameter, StoredTensor
 from ._realize import activations, backpropagate
-from ._space import Axis, NeuronGroup, Parameter, WeightSpace, from_description
+from ._space import WeightSpace, from_description
 from ._symmetry import GroupElement, SymmetryGroup
 
 __all__ = [
     "Activation",
     "Axis",
+    "Block",
     "GroupElement",
     "NeuronGroup",
     "Offset",
     "Parameter",
     "Sine",
+    "StoredTensor",
     "SymmetryGroup",
     "WeightFeatures",
     "WeightSpace",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import SpaceError
-from ..group import PERMUTATION, POSITIVE_MONOMIAL, SIGNED_PERMUTATION, MonomialGroup
+from ..group import GENERAL_LINEAR, PERMUTATION, POSITIVE_MONOMIAL, SIGNED_PERMUTATION, MatrixGroup
 
 __all__ = ["Activation", "Offset", "Sine"]
 
@@ -51,7 +51,7 @@ class Offset(nn.Module):
 class _Known(NamedTuple):
     module: Callable[[float], nn.Module]
     derivative: Callable[[Tensor], Tensor]  # of the function without its frequency
-    symmetry: MonomialGroup  # the largest linear group
+    symmetry: MatrixGroup  # the largest linear group
     refusal: str  # why no other group preserves the function
 
 
@@ -82,9 +82,7 @@ _KNOWN = {
     "silu": _Known(
         lambda _: nn.SiLU(), _silu_derivative, PERMUTATION, "silu(c z) is not c silu(z) for any c other than 1"
     ),
-    "identity": _Known(
-        lambda _: nn.Identity(), torch.ones_like, PERMUTATION, "only permutations are used for linear units"
-    ),
+    "identity": _Known(lambda _: nn.Identity(), torch.ones_like, GENERAL_LINEAR, ""),
 }
 
 
@@ -136,10 +134,10 @@ class Activation:
         return _KNOWN[self.name].derivative(x)
 
     @property
-    def symmetry(self) -> MonomialGroup:
-        """The largest monomial group that commutes with the activation (sine: the linear part of its group)."""
+    def symmetry(self) -> MatrixGroup:
+        """The largest linear group that commutes with the activation (sine: the linear part of its group)."""
         return _KNOWN[self.name].symmetry
 
-    def refusal(self, group: MonomialGroup) -> str:
+    def refusal(self, group: MatrixGroup) -> str:
         """Why ``group`` does not preserve a network with this activation; empty if it does."""
         return "" if self.symmetry.contains(group) else _KNOWN[self.name].refusal

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from .._errors import SpaceError
 from ._activation import Activation
-from ._space import Axis, NeuronGroup, Parameter, WeightSpace
+from ._labels import Axis, NeuronGroup, Parameter
+from ._space import WeightSpace
 
 __all__ = ["mlp", "siren"]
 

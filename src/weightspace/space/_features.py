@@ -36,13 +36,18 @@ class WeightFeatures:
     tensors: tuple[Tensor, ...]
 
     def __getitem__(self, key: Any) -> Any:
-        """A tensor by parameter name, or the networks that an int, slice or 1-d index tensor (or list) selects.
+        """A tensor by its name, or the networks that an int, slice or 1-d index tensor (or list) selects.
+
+        A name is that of a parameter, or of a tensor of the state dict that several parameters make up.
 
         Raises:
             SpaceError: for an unknown name or an index that does not select networks.
             IndexError: for an int out of range.
         """
         if isinstance(key, str):
+            for stored in self.space.tensors:
+                if stored.name == key and [block.parameter for block in stored.blocks] != [key]:
+                    return stored.assemble([self[block.parameter] for block in stored.blocks])
             return self.tensors[self.space.position(key)]
         if isinstance(key, slice):
             return self.map(lambda t: t[key])

@@ -13,6 +13,7 @@ from ._activation import Offset
 from ._features import WeightFeatures
 
 if TYPE_CHECKING:
+    from ._labels import StoredTensor
     from ._space import WeightSpace
 
 __all__ = ["features", "stack", "to_module", "unstack"]
@@ -20,7 +21,7 @@ __all__ = ["features", "stack", "to_module", "unstack"]
 
 def features(space: WeightSpace, tensors: Mapping[str, Tensor]) -> WeightFeatures:
     """See `WeightSpace.features`."""
-    _check_keys(space, tensors, "the tensors")
+    _check_keys(space, tensors, "the tensors", parts=True)
     first = tensors[space.parameters[0].name]
     if first.dim() != len(space.parameters[0].shape) + 2:
         _refuse_shape(space.parameters[0].name, ("batch", *space.parameters[0].shape, "channels"), first.shape)
@@ -52,23 +53,44 @@ def stack(space: WeightSpace, networks: Iterable[nn.Module | Mapping[str, Tensor
     if not states:
         raise SpaceError("stack needs at least one network, found none")
     for i, state in enumerate(states):
-        _check_keys(space, state, f"network {i}")
-        for parameter in space.parameters:
-            if not isinstance(state[parameter.name], Tensor):
+        _check_state(space, state, states[0], f"network {i}")
+    found: dict[str, Tensor] = {}
+    for stored in space.stored:
+        whole = torch.stack([_one_of(stored, state).detach() for state in states])
+        for block in stored.blocks:
+            part = whole[(slice(None), *block.index)]
+            shape = space.parameters[space.position(block.parameter)].shape
+            found[block.parameter] = part.reshape(len(states), *shape, 1)
+    return features(space, found)
+
+
+def _check_state(space: WeightSpace, state: Mapping[str, Tensor], first: Mapping[str, Tensor], what: str) -> None:
+    """Refuses a state dict whose keys, shapes or dtypes are not those of the space and of the first network."""
+    shared = {alias for stored in space.stored for alias in (stored.name, *stored.aliases) if stored.aliases}
+    constants = set(space.program.constants) if space.program is not None else set()
+    absent = [stored.name for stored in space.stored if not any(n in state for n in (stored.name, *stored.aliases))]
+    _check_keys(space, [k for k in state if k not in shared | constants] + sorted(shared - set(absent)), what)
+    for stored in space.stored:
+        tensor = _one_of(stored, state)
+        if not isinstance(tensor, Tensor):
+            raise SpaceError(f"{what}: {stored.name!r} is a {type(tensor).__name__}, no tensor")
+        if tuple(tensor.shape) != stored.shape:
+            _refuse_shape(stored.name, stored.shape, tensor.shape, f" of {what}")
+        if tensor.dtype != _one_of(stored, first).dtype:
+            raise SpaceError(
+                f"{what}: {stored.name!r} is {tensor.dtype}, in network 0 it is {_one_of(stored, first).dtype}; "
+                "networks of one batch have one dtype"
+            )
+        for alias in stored.aliases:
+            if alias in state and not torch.equal(state[alias], tensor):
                 raise SpaceError(
-                    f"network {i}: {parameter.name!r} is a {type(state[parameter.name]).__name__}, no tensor"
+                    f"{what}: {stored.name!r} and {alias!r} are one tensor in this space, here they differ"
                 )
-            if state[parameter.name].dtype != states[0][parameter.name].dtype:
-                raise SpaceError(
-                    f"network {i}: {parameter.name!r} is {state[parameter.name].dtype}, in network 0 it is "
-                    f"{states[0][parameter.name].dtype}; networks of one batch have one dtype"
-                )
-            found = state[parameter.name].shape
-            if tuple(found) != parameter.shape:
-                _refuse_shape(parameter.name, parameter.shape, found, f" of network {i}")
-    return features(
-        space, {p.name: torch.stack([s[p.name].detach() for s in states])[..., None] for p in space.parameters}
-    )
+
+
+def _one_of(stored: StoredTensor, state: Mapping[str, Tensor]) -> Tensor:
+    """The tensor under the first of its names that is there."""
+    return next(state[name] for name in (stored.name, *stored.aliases) if name in state)
 
 
 def unstack(space: WeightSpace, theta: WeightFeatures) -> list[dict[str, Tensor]]:
@@ -77,14 +99,25 @@ def unstack(space: WeightSpace, theta: WeightFeatures) -> list[dict[str, Tensor]
         raise SpaceError(f"the features are of another weight space: {space.difference(theta.space)}")
     if theta.channels != 1:
         raise SpaceError(f"unstack needs raw weights with 1 channel, found {theta.channels}; select one channel first")
-    return [{name: tensor[i, ..., 0].detach().clone() for name, tensor in theta.items()} for i in range(len(theta))]
+    states: list[dict[str, Tensor]] = [{} for _ in range(len(theta))]
+    for stored in space.stored:
+        whole = stored.assemble([theta[block.parameter] for block in stored.blocks]).squeeze(-1).detach()
+        for i, state in enumerate(states):
+            state[stored.name] = whole[i].clone()
+            state |= {alias: state[stored.name] for alias in stored.aliases}
+    if space.program is not None:
+        for state in states:
+            state |= {name: value.clone() for name, value in space.program.constants.items()}
+    return states
 
 
-def to_module(space: WeightSpace, theta: WeightFeatures) -> nn.Sequential:
+def to_module(space: WeightSpace, theta: WeightFeatures) -> nn.Module:
     """See `WeightSpace.to_module`."""
     if len(theta) != 1:
         raise SpaceError(f"to_module takes one network, found a batch of {len(theta)}; select one with theta[i]")
     (state,) = unstack(space, theta)
+    if space.program is not None:
+        return space.program.with_state(state)
     layers: list[nn.Module] = []
     for source, target in zip(space.groups[:-1], space.groups[1:], strict=True):
         of_target = [p for p in space.parameters if p.axes[0].group == target.name]
@@ -101,9 +134,9 @@ def to_module(space: WeightSpace, theta: WeightFeatures) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _check_keys(space: WeightSpace, found: Mapping[str, Tensor], what: str) -> None:
-    expected = [p.name for p in space.parameters]
-    missing = [name for name in expected if name not in found]
+def _check_keys(space: WeightSpace, found: Iterable[str], what: str, *, parts: bool = False) -> None:
+    expected = [p.name for p in space.parameters] if parts else [n for t in space.stored for n in (t.name, *t.aliases)]
+    missing = [name for name in expected if name not in set(found)]
     extra = [name for name in found if name not in set(expected)]
     if missing or extra:
         raise SpaceError(

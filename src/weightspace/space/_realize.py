@@ -11,13 +11,17 @@ from .._errors import SpaceError
 from ._features import WeightFeatures
 
 if TYPE_CHECKING:
-    from ._space import NeuronGroup, WeightSpace
+    from ._labels import NeuronGroup
+    from ._space import WeightSpace
 
 __all__ = ["activations", "backpropagate", "realize"]
 
 
-def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> Tensor:
+def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor | tuple[Tensor, ...]) -> Tensor:
     """See `WeightSpace.realize`."""
+    if space.program is not None:
+        _check_space(space, theta)
+        return space.program.realize(theta, x)
     output = _run(space, theta, x)[space.groups[-1].name]
     output = output.view(len(theta), theta.channels, *output.shape[1:]).movedim(1, -1).transpose(1, 2)
     return output.squeeze(-1) if theta.channels == 1 else output
@@ -89,14 +93,14 @@ def _by_channel(value: Tensor, theta: WeightFeatures) -> Tensor:
 
 
 def _run(
-    space: WeightSpace, theta: WeightFeatures, x: Tensor, entering: dict[str, Tensor] | None = None
+    space: WeightSpace, theta: WeightFeatures, x: Tensor | tuple[Tensor, ...], entering: dict[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
     """What every neuron group computes, as [networks, units, points], so that biases broadcast for free.
 
     Each channel of each batch member is a network. Inputs that all networks share stay [units, points]. What enters
     each activation, its frequency included, is left in ``entering``.
     """
-    _check_input(space, theta, x)
+    x = _checked_input(space, theta, x)
     start = x.mT if x.dim() == 2 else x.mT[:, None].expand(-1, theta.channels, -1, -1).flatten(0, 1)
     values = {space.groups[0].name: start}
     for group in space.groups[1:]:
@@ -150,9 +154,12 @@ def _networks(tensor: Tensor) -> Tensor:
     return tensor.movedim(-1, 1).flatten(0, 1)
 
 
-def _check_input(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> None:
-    if theta.space != space:
-        raise SpaceError(f"the features are of another weight space: {space.difference(theta.space)}")
+def _checked_input(space: WeightSpace, theta: WeightFeatures, x: Tensor | tuple[Tensor, ...]) -> Tensor:
+    _check_space(space, theta)
+    if space.program is not None:
+        raise SpaceError("what single units compute is known of chains of layers alone, not of other traced modules")
+    if not isinstance(x, Tensor):
+        raise SpaceError(f"x: expected a tensor, found a {type(x).__name__}")
     width = space.groups[0].size
     if x.dim() not in (2, 3) or x.shape[-1] != width or (x.dim() == 3 and x.shape[0] != len(theta)):
         raise SpaceError(f"x: expected shape (N, {width}) or ({len(theta)}, N, {width}), found {tuple(x.shape)}")
@@ -160,3 +167,9 @@ def _check_input(space: WeightSpace, theta: WeightFeatures, x: Tensor) -> None:
         raise SpaceError(
             f"x is {x.dtype} on {x.device}, the networks are {theta.dtype} on {theta.device}; use x.to(...)"
         )
+    return x
+
+
+def _check_space(space: WeightSpace, theta: WeightFeatures) -> None:
+    if theta.space != space:
+        raise SpaceError(f"the features are of another weight space: {space.difference(theta.space)}")

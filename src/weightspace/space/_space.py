@@ -6,98 +6,37 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import Generator, Size, Tensor, nn
 
 from .._errors import SpaceError
-from ..group import TRIVIAL, MonomialGroup
+from ..group import GeneralLinearGroup, MatrixGroup, MonomialGroup
 from . import _io, _realize
 from ._activation import Activation
 from ._features import WeightFeatures
+from ._labels import Axis, Block, NeuronGroup, Parameter, StoredTensor
 
 if TYPE_CHECKING:
+    from ._program import Program
     from ._symmetry import SymmetryGroup
 
-__all__ = ["Axis", "NeuronGroup", "Parameter", "WeightSpace", "from_description"]
-
-_IDENTITY = Activation("identity")
-
-
-@dataclass(frozen=True)
-class NeuronGroup:
-    """A set of interchangeable units; input and output units have the trivial symmetry.
-
-    Attributes:
-        name: unique in its weight space.
-        size: number of units.
-        kind: "input", "hidden" or "output".
-        activation: applied to the sum that enters the units.
-    """
-
-    name: str
-    size: int
-    kind: Literal["input", "hidden", "output"] = "hidden"
-    activation: Activation = _IDENTITY
-
-    @property
-    def symmetry(self) -> MonomialGroup:
-        """The largest known linear group that may act on the units."""
-        return self.activation.symmetry if self.kind == "hidden" else TRIVIAL
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a parameter: it carries a neuron group on its *out* or *in* side, or is plain.
-
-    Attributes:
-        size: length of the axis.
-        group: name of the neuron group; None for a plain axis (kernel taps, ...).
-        side: which side of the parameter the group is on; None for a plain axis.
-    """
-
-    size: int
-    group: str | None = None
-    side: Literal["out", "in"] | None = None
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One tensor of a network.
-
-    Attributes:
-        name: its key in the state dict.
-        axes: its axes in the order of the tensor.
-        bound: default initialisation: uniform in [-bound, bound]. Spaces that differ in it alone are equal.
-    """
-
-    name: str
-    axes: tuple[Axis, ...]
-    bound: float = field(default=0.0, compare=False)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the tensor."""
-        return tuple(axis.size for axis in self.axes)
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The neuron groups that its axes carry, in order."""
-        return tuple(axis.group for axis in self.axes if axis.group is not None)
+__all__ = ["WeightSpace", "from_description"]
 
 
 @dataclass(frozen=True)
 class WeightSpace:
     """The product of all parameters of one architecture, and how to run the network.
 
-    A unit's value is ``activation(sum over incoming weights W h_source + sum of its vectors)``; the output gets
-    ``output_offset`` added. Weights have an *out* and an *in* axis, biases an *out* axis alone.
+    Without a program a unit's value is ``activation(sum over incoming weights W h_source + sum of its vectors)``; the
+    output gets ``output_offset`` added. Weights have an *out* and an *in* axis, biases an *out* axis alone.
 
     Attributes:
         groups: neuron groups in an order in which they can be computed, inputs first.
         parameters: parameters in the order of the state dict.
         output_offset: constant added to the output.
+        tensors: the tensors of the state dict; empty if each parameter is one of them.
+        program: the module that was traced. Spaces that differ in it alone are equal; it is no part of `describe`.
 
     Raises:
         SpaceError: for axes that disagree with the neuron groups.
@@ -106,6 +45,8 @@ class WeightSpace:
     groups: tuple[NeuronGroup, ...]
     parameters: tuple[Parameter, ...]
     output_offset: float = 0.0
+    tensors: tuple[StoredTensor, ...] = ()
+    program: Program | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         sizes = {group.name: group.size for group in self.groups}
@@ -113,11 +54,12 @@ class WeightSpace:
             raise SpaceError("names of neuron groups and of parameters must be unique within a weight space")
         for parameter in self.parameters:
             for axis in parameter.axes:
-                if axis.group is not None and sizes.get(axis.group) != axis.size:
-                    raise SpaceError(
-                        f"parameter {parameter.name!r}: an axis of size {axis.size} carries neuron group "
-                        f"{axis.group!r}, whose size is {sizes.get(axis.group, 'not known')}"
-                    )
+                for name in {axis.group, axis.diagonal[0] if axis.diagonal else None} - {None}:
+                    if sizes.get(str(name)) != axis.size:
+                        raise SpaceError(
+                            f"parameter {parameter.name!r}: an axis of size {axis.size} carries neuron group "
+                            f"{name!r}, whose size is {sizes.get(str(name), 'not known')}"
+                        )
 
     # -------------------------------------------------------------------------------------------------- structure
     @cached_property
@@ -130,21 +72,31 @@ class WeightSpace:
             raise SpaceError(f"no parameter {name!r}; this space has {', '.join(self._positions)}")
         return self._positions[name]
 
+    @cached_property
+    def _by_name(self) -> dict[str, NeuronGroup]:
+        return {group.name: group for group in self.groups}
+
     def group(self, name: str) -> NeuronGroup:
         """The neuron group of that name."""
-        for group in self.groups:
-            if group.name == name:
-                return group
-        raise SpaceError(f"no neuron group {name!r}; this space has {', '.join(g.name for g in self.groups)}")
+        if name not in self._by_name:
+            raise SpaceError(f"no neuron group {name!r}; this space has {', '.join(self._by_name)}")
+        return self._by_name[name]
+
+    @cached_property
+    def stored(self) -> tuple[StoredTensor, ...]:
+        """The tensors of the state dict, each with the parameters that it holds."""
+        return self.tensors or tuple(
+            StoredTensor(p.name, p.shape, (Block(p.name, (0,) * len(p.shape), p.shape),)) for p in self.parameters
+        )
 
     @property
     def num_parameters(self) -> int:
         """The number of weights of one network."""
-        return sum(int(torch.Size(p.shape).numel()) for p in self.parameters)
+        return sum(int(Size(p.shape).numel()) for p in self.parameters)
 
     def summary(self) -> str:
         """The widths in one line."""
-        return "-".join(str(group.size) for group in self.groups)
+        return "-".join(str(group.size) for group in self.groups if group.tied is None)
 
     def difference(self, other: WeightSpace) -> str:
         """In what another space differs from this one, in words; empty if it does not."""
@@ -165,8 +117,8 @@ class WeightSpace:
         return ""
 
     def describe(self) -> dict[str, Any]:
-        """A description that JSON can hold; `from_description` reads it back."""
-        return dataclasses.asdict(self)
+        """A description that JSON can hold; `from_description` reads it back, but for the program."""
+        return dataclasses.asdict(dataclasses.replace(self, program=None))
 
     # --------------------------------------------------------------------------------------------------- networks
     def features(self, tensors: Mapping[str, Tensor]) -> WeightFeatures:
@@ -189,30 +141,29 @@ class WeightSpace:
         """The state dicts of a batch of networks: the exact inverse of `stack`."""
         return _io.unstack(self, theta)
 
-    def sample(self, batch: int, generator: torch.Generator | None = None) -> WeightFeatures:
+    def sample(self, batch: int, generator: Generator | None = None) -> WeightFeatures:
         """Draws networks from the default initialisation, in the default dtype."""
-        return WeightFeatures(
-            self,
-            tuple((torch.rand(batch, *p.shape, 1, generator=generator) * 2 - 1) * p.bound for p in self.parameters),
-        )
+        return WeightFeatures(self, tuple(p.sample(batch, generator) for p in self.parameters))
 
-    def to_module(self, theta: WeightFeatures) -> nn.Sequential:
-        """One network (a batch of one) as a plain `torch.nn.Sequential`.
+    def to_module(self, theta: WeightFeatures) -> nn.Module:
+        """One network (a batch of one) as a module: of the class that was traced, or a plain `torch.nn.Sequential`.
 
         Raises:
             SpaceError: if the batch is not one network, or if the architecture is not a chain of layers.
         """
         return _io.to_module(self, theta)
 
-    def realize(self, theta: WeightFeatures, x: Tensor) -> Tensor:
+    def realize(self, theta: WeightFeatures, x: Tensor | tuple[Tensor, ...]) -> Tensor:
         """Runs every network of the batch: f_theta(x).
 
         Args:
             theta: batch of B networks with C channels, each channel a network of its own.
-            x: inputs ``[N, d_in]`` for all networks, or ``[B, N, d_in]``.
+            x: inputs ``[N, d_in]`` for all networks, or ``[B, N, d_in]``; of a traced module inputs as it takes them,
+                ``[N, ...]`` or ``[B, N, ...]``, a tuple of them if it takes several.
 
         Returns:
-            ``[B, N, d_out]`` for one channel, ``[B, N, d_out, C]`` for more.
+            ``[B, N, d_out]`` for one channel, ``[B, N, d_out, C]`` for more; of a traced module its output with the
+            same axes in front and at the end.
 
         Raises:
             SpaceError: for inputs of another shape or dtype.
@@ -224,7 +175,9 @@ class WeightSpace:
         """The symmetry group by name, or the largest one known for the architecture and its activations.
 
         Args:
-            name: None, "trivial", "permutation", "signed_permutation" or "positive_monomial".
+            name: None, "trivial", "permutation", "signed_permutation", "positive_monomial", "monomial" (permutations
+                and any scales but 0) or "general_linear". Where the units are the coordinates of heads, permutations
+                are the same in every head.
 
         Raises:
             SymmetryError: if the group would change what the networks compute, with the reason.
@@ -235,12 +188,38 @@ class WeightSpace:
 
 
 def from_description(description: Mapping[str, Any]) -> WeightSpace:
-    """The weight space that `WeightSpace.describe` described."""
+    """The weight space that `WeightSpace.describe` described; a traced one comes without its program."""
     groups = tuple(
-        NeuronGroup(**{**group, "activation": Activation(**group["activation"])}) for group in description["groups"]
+        NeuronGroup(
+            **{
+                **group,
+                "activation": Activation(**group["activation"]),
+                "largest": _matrix_group(group.get("largest")),
+            }
+        )
+        for group in description["groups"]
     )
     parameters = tuple(
-        Parameter(**{**parameter, "axes": tuple(Axis(**axis) for axis in parameter["axes"])})
+        Parameter(**{**parameter, "axes": tuple(_axis(axis) for axis in parameter["axes"])})
         for parameter in description["parameters"]
     )
-    return WeightSpace(groups, parameters, description["output_offset"])
+    tensors = tuple(
+        StoredTensor(
+            tensor["name"],
+            tuple(tensor["shape"]),
+            tuple(Block(b["parameter"], tuple(b["start"]), tuple(b["stop"])) for b in tensor["blocks"]),
+            tuple(tensor["aliases"]),
+        )
+        for tensor in description.get("tensors", ())
+    )
+    return WeightSpace(groups, parameters, description["output_offset"], tensors)
+
+
+def _axis(axis: Mapping[str, Any]) -> Axis:
+    return Axis(**{**axis, "diagonal": tuple(axis["diagonal"]) if axis.get("diagonal") else None})
+
+
+def _matrix_group(group: Mapping[str, Any] | None) -> MatrixGroup | None:
+    if group is None:
+        return None
+    return MonomialGroup(**group) if "scales" in group else GeneralLinearGroup(**group)

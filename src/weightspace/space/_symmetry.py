@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .._errors import SymmetryError
-from ..group import PERMUTATION, POSITIVE_MONOMIAL, SIGNED_PERMUTATION, TRIVIAL, Monomial, MonomialGroup
+from ..group import (
+    GENERAL_LINEAR,
+    MONOMIAL,
+    PERMUTATION,
+    POSITIVE_MONOMIAL,
+    SIGNED_PERMUTATION,
+    TRIVIAL,
+    GeneralLinearGroup,
+    Linear,
+    Matrix,
+    MatrixGroup,
+    Monomial,
+    MonomialGroup,
+)
 from ._features import WeightFeatures
-from ._space import NeuronGroup, WeightSpace
+from ._labels import NeuronGroup, Parameter
+from ._space import WeightSpace
 
 __all__ = ["GroupElement", "SymmetryGroup", "symmetry"]
 
-GroupElement = dict[str, Monomial]
-"""A batch of group elements: one batch of matrices for each neuron group, by name."""
+GroupElement = dict[str, Matrix]
+"""A batch of group elements: one batch of matrices for each neuron group, by name. Groups of the same units hold the
+same permutations, and matrices on the coordinates of heads hold a copy of the permutations of the heads."""
 
-_BY_NAME = {group.name: group for group in (TRIVIAL, PERMUTATION, SIGNED_PERMUTATION, POSITIVE_MONOMIAL)}
+_BY_NAME: dict[str, MatrixGroup] = {
+    group.name: group
+    for group in (TRIVIAL, PERMUTATION, SIGNED_PERMUTATION, POSITIVE_MONOMIAL, MONOMIAL, GENERAL_LINEAR)
+}
 
 
 @dataclass(frozen=True)
@@ -30,25 +52,47 @@ class SymmetryGroup:
     """
 
     space: WeightSpace
-    factors: tuple[MonomialGroup, ...]
+    factors: tuple[MatrixGroup, ...]
 
-    def factor(self, name: str) -> MonomialGroup:
+    def factor(self, name: str) -> MatrixGroup:
         """The matrix group on the neuron group of that name."""
-        return {group.name: factor for group, factor in self._pairs()}[name]
+        return self._factors[name]
 
-    def restricted(self, *, io: bool = True, scales: bool = True) -> SymmetryGroup:
-        """The subgroup without permutations of input and output neurons (``io=False``) or without any scales."""
-        return SymmetryGroup(
-            self.space,
-            tuple(
-                TRIVIAL
-                if group.kind != "hidden" and not io
-                else MonomialGroup(PERMUTATION.name if factor.permutes else TRIVIAL.name, factor.permutes)
-                if factor.scales != "none" and not scales
-                else factor
-                for group, factor in self._pairs()
-            ),
-        )
+    @cached_property
+    def _factors(self) -> dict[str, MatrixGroup]:
+        return {group.name: factor for group, factor in self._pairs()}
+
+    def restricted(self, *, io: bool = True, scales: bool = True, linear: bool = True) -> SymmetryGroup:
+        """A subgroup.
+
+        Args:
+            io: False to leave input and output neurons where they are.
+            scales: False to leave out all scales and general matrices, so that only permutations remain.
+            linear: False to take permutations in the place of general matrices.
+        """
+
+        def smaller(group: NeuronGroup, factor: MatrixGroup) -> MatrixGroup:
+            if group.kind != "hidden" and not io:
+                return TRIVIAL
+            if isinstance(factor, GeneralLinearGroup):
+                return factor if scales and linear else PERMUTATION
+            if factor.scales != "none" and not scales:
+                return PERMUTATION if factor.permutes else TRIVIAL
+            return factor
+
+        return SymmetryGroup(self.space, tuple(smaller(group, factor) for group, factor in self._pairs()))
+
+    def identity_component(self) -> SymmetryGroup:
+        """The connected component of the identity: positive scales, and matrices of positive determinant."""
+
+        def component(factor: MatrixGroup) -> MatrixGroup:
+            if isinstance(factor, GeneralLinearGroup):
+                return GeneralLinearGroup("positive_general_linear", positive=True)
+            if factor.scales in ("positive", "nonzero"):
+                return MonomialGroup("positive_scaling", permutes=False, scales="positive")
+            return TRIVIAL
+
+        return SymmetryGroup(self.space, tuple(component(factor) for factor in self.factors))
 
     def sample(
         self,
@@ -59,28 +103,42 @@ class SymmetryGroup:
         device: torch.device | str | None = None,
         scale_range: float = 10.0,
     ) -> GroupElement:
-        """Draws ``batch`` elements: permutations and signs uniform, scales log-uniform within ``scale_range``."""
-        element = {
-            group.name: factor.sample(batch, group.size, generator=generator, dtype=dtype, scale_range=scale_range)
-            for group, factor in self._pairs()
-        }
-        return _to(element, device)
+        """Draws ``batch`` elements: permutations and signs uniform, scales log-uniform within ``scale_range``.
+
+        ``scale_range`` is also the bound on the condition number of general matrices.
+        """
+        return self._draw(
+            lambda factor, size, tied: factor.sample(
+                batch, size, generator=generator, dtype=dtype, scale_range=scale_range, **tied
+            ),
+            device,
+        )
 
     def identity(
         self, batch: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> GroupElement:
         """The identity, ``batch`` times."""
-        return _to(
-            {group.name: factor.identity(batch, group.size, dtype=dtype) for group, factor in self._pairs()}, device
-        )
+        return self._draw(lambda factor, size, tied: factor.identity(batch, size, dtype=dtype, **tied), device)
+
+    def _draw(self, draw: Callable[..., Matrix], device: torch.device | str | None) -> GroupElement:
+        """One element for each group, of tied and fibred groups after those whose permutations they share."""
+        element: GroupElement = {}
+        for group, factor in sorted(self._pairs(), key=lambda pair: (pair[0].tied or pair[0].over) is not None):
+            tied: dict[str, Any] = {}
+            if group.tied is not None:
+                tied["permutation"] = element[group.tied].permutation
+            elif isinstance(factor, GeneralLinearGroup) and group.over is not None:
+                tied = {"heads": self.space.group(group.over).size, "permutation": element[group.over].permutation}
+            element[group.name] = draw(factor, group.size, tied)
+        return _to(element, device)
 
     def compose(self, second: GroupElement, first: GroupElement) -> GroupElement:
         """The product ``second * first``: ``act(compose(g2, g1), theta) = act(g2, act(g1, theta))``."""
-        return {g.name: factor.compose(second[g.name], first[g.name]) for g, factor in self._pairs()}
+        return {g.name: _of(factor).compose(second[g.name], first[g.name]) for g, factor in self._pairs()}
 
     def inverse(self, element: GroupElement) -> GroupElement:
         """The inverse elements."""
-        return {group.name: factor.inverse(element[group.name]) for group, factor in self._pairs()}
+        return {group.name: _of(factor).inverse(element[group.name]) for group, factor in self._pairs()}
 
     def act(self, element: GroupElement, theta: WeightFeatures) -> WeightFeatures:
         """The action: every *out* axis is multiplied by its group's matrix g, every *in* axis by g^-T.
@@ -94,24 +152,38 @@ class SymmetryGroup:
         """
         self._check(element, theta)
         # scales are inverted in the precision of the networks
-        element = {
-            name: Monomial(permutation, None if scale is None else scale.to(theta.tensors[0]))
-            for name, (permutation, scale) in element.items()
-        }
-        factors = {group.name: factor for group, factor in self._pairs()}
-        tensors = []
-        for parameter, tensor in zip(self.space.parameters, theta.tensors, strict=True):
-            for position, axis in enumerate(parameter.axes, start=1):
-                if axis.group is None:
-                    continue
-                factor, matrix = factors[axis.group], element[axis.group]
-                if axis.side == "in":
-                    matrix = factor.contragredient(matrix)
-                tensor = factor.apply(matrix, tensor, position)
-            tensors.append(tensor)
-        return WeightFeatures(self.space, tuple(tensors))
+        sides: dict[tuple[str, str], Matrix] = {}
+        for group, factor in self._pairs():
+            matrix = _like(element[group.name], theta.tensors[0])
+            sides[group.name, "out"], sides[group.name, "in"] = matrix, _of(factor).contragredient(matrix)
+        return WeightFeatures(
+            self.space,
+            tuple(
+                self._act(parameter, tensor, sides)
+                for parameter, tensor in zip(self.space.parameters, theta.tensors, strict=True)
+            ),
+        )
 
-    def _pairs(self) -> list[tuple[NeuronGroup, MonomialGroup]]:
+    def _act(self, parameter: Parameter, tensor: Tensor, sides: dict[tuple[str, str], Matrix]) -> Tensor:
+        """The action on one parameter: all scales and matrices, then all permutations."""
+        heads = {axis.group: position for position, axis in enumerate(parameter.axes, start=1)}
+        for position, axis in enumerate(parameter.axes, start=1):
+            for name, side in axis.carried():
+                matrix = sides[name, side]
+                if isinstance(matrix, Linear):
+                    over = self.space.group(name).over
+                    tensor = GENERAL_LINEAR.apply(matrix, tensor, position, None if over is None else heads[over])
+                else:
+                    tensor = MONOMIAL.apply(Monomial(None, matrix.scale), tensor, position)
+        for position, axis in enumerate(parameter.axes, start=1):
+            if axis.group is None:
+                continue
+            matrix = sides[self.space.group(axis.group).units, "out"]
+            if isinstance(matrix, Monomial):
+                tensor = MONOMIAL.apply(Monomial(matrix.permutation), tensor, position)
+        return tensor
+
+    def _pairs(self) -> list[tuple[NeuronGroup, MatrixGroup]]:
         return list(zip(self.space.groups, self.factors, strict=True))
 
     def _check(self, element: GroupElement, theta: WeightFeatures) -> None:
@@ -120,14 +192,32 @@ class SymmetryGroup:
         for group in self.space.groups:
             if group.name not in element:
                 raise SymmetryError(f"the group element has no matrix for neuron group {group.name!r}")
-            for part in element[group.name]:
-                if part is None:
+            units = self.space.group(group.over).size if group.over is not None else group.size
+            expected: dict[str, tuple[int, ...]] = {"scale": (group.size,), "permutation": (group.size,)}
+            if isinstance(element[group.name], Linear):
+                square = (group.size, group.size)
+                expected = {"matrix": square if group.over is None else (units, *square), "permutation": (units,)}
+            for part, shape in expected.items():
+                found = getattr(element[group.name], part)
+                if found is None:
                     continue
-                if part.shape[1] != group.size or not (part.shape[0] == len(theta) or 1 in (part.shape[0], len(theta))):
+                if found.shape[1:] != shape or not (found.shape[0] == len(theta) or 1 in (found.shape[0], len(theta))):
                     raise SymmetryError(
-                        f"the element on neuron group {group.name!r} has shape {tuple(part.shape)}; expected "
-                        f"({len(theta)} or 1, {group.size})"
+                        f"the element on neuron group {group.name!r} has a {part} of shape {tuple(found.shape)}; "
+                        f"expected ({', '.join(map(str, (f'{len(theta)} or 1', *shape)))})"
                     )
+
+
+def _of(factor: MatrixGroup) -> Any:
+    """The operations of a matrix group; its elements are of its own kind."""
+    return factor
+
+
+def _like(matrix: Matrix, tensor: Tensor) -> Matrix:
+    """Scales and matrices in the precision of a tensor."""
+    if isinstance(matrix, Linear):
+        return Linear(matrix.matrix.to(tensor), matrix.permutation)
+    return Monomial(matrix.permutation, None if matrix.scale is None else matrix.scale.to(tensor))
 
 
 def symmetry(space: WeightSpace, name: str | None) -> SymmetryGroup:
@@ -137,13 +227,29 @@ def symmetry(space: WeightSpace, name: str | None) -> SymmetryGroup:
     if name not in _BY_NAME:
         raise SymmetryError(f"unknown group {name!r}; known: {', '.join(_BY_NAME)}")
     wanted = _BY_NAME[name]
+    factors = {group.name: _within(group, wanted) for group in space.groups}
     for group in space.groups:
-        if group.kind == "hidden" and (reason := group.activation.refusal(wanted)):
+        same_units = [factors[other.name] for other in space.groups if other.units == group.units]
+        if group.symmetry != TRIVIAL and not any(factor.scales == wanted.scales for factor in same_units):
             raise SymmetryError(
-                f"{name} would change what the networks compute: neuron group {group.name!r} has activation "
-                f"{group.activation.name!r}, and {reason}. Its largest group is {group.symmetry.name!r}"
+                f"{name} would change what the networks compute: neuron group {group.name!r} {group.refusal(wanted)}. "
+                f"Its largest group is {group.symmetry.name!r}"
             )
-    return SymmetryGroup(space, tuple(wanted if group.kind == "hidden" else TRIVIAL for group in space.groups))
+    return SymmetryGroup(space, tuple(factors.values()))
+
+
+def _within(group: NeuronGroup, wanted: MatrixGroup) -> MatrixGroup:
+    """The wanted matrix group on one neuron group, or what it has of it: its permutations, or nothing.
+
+    Units that no operation is known to leave symmetric stay where they are. Of several groups on the same units one
+    permutes, and each has the scales that it can have.
+    """
+    if wanted == TRIVIAL or group.symmetry == TRIVIAL:
+        return TRIVIAL
+    if isinstance(wanted, GeneralLinearGroup) or group.tied is None:
+        return wanted if group.symmetry.contains(wanted) else PERMUTATION
+    scales = MonomialGroup(f"{wanted.name}_scales", permutes=False, scales=wanted.scales)
+    return scales if group.symmetry.contains(scales) and wanted.scales != "none" else TRIVIAL
 
 
 def _to(element: GroupElement, device: torch.device | str | None) -> GroupElement:

@@ -1,0 +1,109 @@
+"""The module that was traced: it runs its networks all at once, and gets weights back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from .._errors import SpaceError
+
+if TYPE_CHECKING:
+    from ._features import WeightFeatures
+
+__all__ = ["Program"]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A module without weights, in evaluation mode, and what it takes.
+
+    Attributes:
+        module: the module; its parameters and buffers are on the meta device.
+        constants: entries of its state dict that are no weights (counters, masks).
+        unsaved: other tensors of the module, which its state dict does not hold.
+        ranks: number of axes of each input, its batch axis included.
+    """
+
+    module: nn.Module
+    constants: Mapping[str, Tensor]
+    unsaved: Mapping[str, Tensor]
+    ranks: tuple[int, ...]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        return self  # nothing in it changes
+
+    def with_state(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """A module of the traced class with these weights."""
+        module = copy.deepcopy(self.module)
+        tensors = dict(state) | {name: value.clone() for name, value in self.unsaved.items()}
+        for path, owner in module.named_modules():
+            for kind in (owner._parameters, owner._buffers):
+                for name, old in list(kind.items()):
+                    full = f"{path}.{name}" if path else name
+                    if old is not None and full in tensors:
+                        new = tensors[full]
+                        kind[name] = nn.Parameter(new) if isinstance(old, nn.Parameter) else new
+        _tie(module, self.module)
+        return module
+
+    def realize(self, theta: WeightFeatures, x: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """See `WeightSpace.realize`."""
+        inputs = x if isinstance(x, tuple) else (x,)
+        axes = tuple(self._axis(i, theta, tensor) for i, tensor in enumerate(inputs))
+        if len(inputs) != len(self.ranks):
+            raise SpaceError(f"x: the module takes {len(self.ranks)} inputs, found {len(inputs)}")
+        state: dict[str, Tensor] = {}
+        for stored in theta.space.stored:
+            whole = stored.assemble([theta[b.parameter] for b in stored.blocks]).movedim(-1, 1).flatten(0, 1)
+            state |= {name: whole for name in (stored.name, *stored.aliases)}
+        fixed = {k: v.to(theta.device) for k, v in (self.constants | self.unsaved).items()}  # type: ignore[operator]
+        repeated = tuple(
+            t if axis is None or theta.channels == 1 else t.repeat_interleave(theta.channels, dim=0)
+            for t, axis in zip(inputs, axes, strict=True)
+        )
+
+        def run(weights: dict[str, Tensor], *arguments: Tensor) -> Any:
+            return functional_call(self.module, weights | fixed, arguments)
+
+        out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
+        if isinstance(out, tuple):
+            out = out[0]
+        if not isinstance(out, Tensor):
+            raise SpaceError(
+                f"the module returns a {type(out).__name__}; realize needs a tensor, or a tuple with one first"
+            )
+        if theta.channels == 1:
+            return out
+        by_channel: Tensor = out.unflatten(0, (len(theta), theta.channels))
+        return by_channel.movedim(1, -1)
+
+    def _axis(self, i: int, theta: WeightFeatures, x: Tensor) -> int | None:
+        """0 if each network has inputs of its own, None if all share them."""
+        if not isinstance(x, Tensor):
+            raise SpaceError(f"x: input {i} is a {type(x).__name__}, no tensor")
+        rank = self.ranks[i] if i < len(self.ranks) else x.dim()
+        if x.dim() not in (rank, rank + 1) or (x.dim() == rank + 1 and x.shape[0] != len(theta)):
+            raise SpaceError(
+                f"x: input {i} has shape {tuple(x.shape)}; expected {rank} axes as the module takes them, or "
+                f"{rank + 1} with {len(theta)} networks in front"
+            )
+        if x.device != theta.device or (x.is_floating_point() and x.dtype != theta.dtype):
+            raise SpaceError(
+                f"x is {x.dtype} on {x.device}, the networks are {theta.dtype} on {theta.device}; use x.to(...)"
+            )
+        return 0 if x.dim() == rank + 1 else None
+
+
+def _tie(module: nn.Module, original: nn.Module) -> None:
+    """Shares the parameters that the original shares."""
+    places: dict[int, nn.Parameter] = {}
+    for (_, old), (_, new) in zip(original.named_modules(), module.named_modules(), strict=True):
+        for name, parameter in old._parameters.items():
+            if parameter is not None:
+                shared = places.setdefault(id(parameter), new._parameters[name])
+                new._parameters[name] = shared
