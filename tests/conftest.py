@@ -1,7 +1,10 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `_spaces`
 
 
 @pytest.fixture(scope="session")
