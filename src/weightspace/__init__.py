@@ -21,7 +21,7 @@ from ._errors import (
 from .models import architectures, build
 from .nn import OutputCapacityExpansion, merge_ensemble
 from .orbit import canonicalize
-from .space import WeightFeatures, WeightSpace, mlp, siren
+from .space import WeightFeatures, WeightSpace, from_module, mlp, siren
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "architectures",
     "build",
     "canonicalize",
+    "from_module",
     "group",
     "merge_ensemble",
     "mlp",

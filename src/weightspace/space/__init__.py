@@ -7,6 +7,7 @@ from ._labels import Axis, Block, NeuronGroup, Parameter, StoredTensor
 from ._realize import activations, backpropagate
 from ._space import WeightSpace, from_description
 from ._symmetry import GroupElement, SymmetryGroup
+from .trace import from_module
 
 __all__ = [
     "Activation",
@@ -24,6 +25,7 @@ __all__ = [
     "activations",
     "backpropagate",
     "from_description",
+    "from_module",
     "mlp",
     "siren",
 ]

@@ -56,11 +56,9 @@ def stack(space: WeightSpace, networks: Iterable[nn.Module | Mapping[str, Tensor
         _check_state(space, state, states[0], f"network {i}")
     found: dict[str, Tensor] = {}
     for stored in space.stored:
-        whole = torch.stack([_one_of(stored, state).detach() for state in states])
-        for block in stored.blocks:
-            part = whole[(slice(None), *block.index)]
-            shape = space.parameters[space.position(block.parameter)].shape
-            found[block.parameter] = part.reshape(len(states), *shape, 1)
+        whole = torch.stack([_one_of(stored, state).detach() for state in states])[..., None]
+        parts = stored.take_apart(whole, space.shapes)
+        found |= {block.parameter: part for block, part in zip(stored.blocks, parts, strict=True)}
     return features(space, found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -135,8 +135,8 @@ class Block:
 
     Attributes:
         parameter: its name.
-        start: first index along each axis of the tensor.
-        stop: one past the last index along each axis.
+        start: first index along each axis of the tensor's view.
+        stop: one past the last index along each axis of the view.
     """
 
     parameter: str
@@ -159,23 +159,33 @@ class StoredTensor:
     """A tensor of the state dict: which parameters it holds.
 
     Attributes:
-        name: its key; parameters that two modules share have several.
-        aliases: the other keys.
+        name: its key; a tensor that two modules share has several.
         shape: its shape.
         blocks: the parameters that it consists of.
+        aliases: the other keys.
+        view: the shape in which the blocks are blocks; that of the tensor if None.
     """
 
     name: str
     shape: tuple[int, ...]
     blocks: tuple[Block, ...]
     aliases: tuple[str, ...] = ()
+    view: tuple[int, ...] | None = None
 
     def assemble(self, parts: Sequence[Tensor]) -> Tensor:
         """The tensors [batch, *shape, channels] from those of the parameters, in the order of the blocks."""
-        lead, last = parts[0].shape[0], parts[0].shape[-1]
+        batch, channels = parts[0].shape[0], parts[0].shape[-1]
         if len(parts) == 1:
-            return parts[0].reshape(lead, *self.shape, last)
-        whole = parts[0].new_empty(lead, *self.shape, last)
+            return parts[0].reshape(batch, *self.shape, channels)
+        whole = parts[0].new_empty(batch, *(self.view or self.shape), channels)
         for block, part in zip(self.blocks, parts, strict=True):
-            whole[(slice(None), *block.index)] = part.reshape(lead, *block.shape, last)
-        return whole
+            whole[(slice(None), *block.index)] = part.reshape(batch, *block.shape, channels)
+        return whole.reshape(batch, *self.shape, channels)
+
+    def take_apart(self, whole: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> list[Tensor]:
+        """The inverse of `assemble`, given the shapes of the parameters."""
+        viewed = whole.reshape(whole.shape[0], *(self.view or self.shape), whole.shape[-1])
+        return [
+            viewed[(slice(None), *block.index)].reshape(whole.shape[0], *shapes[block.parameter], whole.shape[-1])
+            for block in self.blocks
+        ]

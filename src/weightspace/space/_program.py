@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils import _pytree as pytree
 
 from .._errors import SpaceError
 
@@ -60,7 +62,7 @@ class Program:
         state: dict[str, Tensor] = {}
         for stored in theta.space.stored:
             whole = stored.assemble([theta[b.parameter] for b in stored.blocks]).movedim(-1, 1).flatten(0, 1)
-            state |= {name: whole for name in (stored.name, *stored.aliases)}
+            state[stored.name] = whole  # functional_call knows which names share it
         fixed = {k: v.to(theta.device) for k, v in (self.constants | self.unsaved).items()}  # type: ignore[operator]
         repeated = tuple(
             t if axis is None or theta.channels == 1 else t.repeat_interleave(theta.channels, dim=0)
@@ -70,7 +72,12 @@ class Program:
         def run(weights: dict[str, Tensor], *arguments: Tensor) -> Any:
             return functional_call(self.module, weights | fixed, arguments)
 
-        out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
+        try:
+            out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
+        except RuntimeError as error:
+            if "Batching rule not implemented" not in str(error):
+                raise
+            out = _one_by_one(run, axes, state, repeated)  # recurrent layers
         if isinstance(out, tuple):
             out = out[0]
         if not isinstance(out, Tensor):
@@ -97,6 +104,21 @@ class Program:
                 f"x is {x.dtype} on {x.device}, the networks are {theta.dtype} on {theta.device}; use x.to(...)"
             )
         return 0 if x.dim() == rank + 1 else None
+
+
+def _one_by_one(
+    run: Callable[..., Any], axes: tuple[int | None, ...], state: dict[str, Tensor], inputs: tuple[Tensor, ...]
+) -> Any:
+    """What vmap does, for modules with an operation that torch cannot batch."""
+    count = len(next(iter(state.values())))
+    outs = [
+        run(
+            {name: tensor[i] for name, tensor in state.items()},
+            *(x if axis is None else x[i] for x, axis in zip(inputs, axes, strict=True)),
+        )
+        for i in range(count)
+    ]
+    return pytree.tree_map(lambda *parts: torch.stack(parts), *outs)
 
 
 def _tie(module: nn.Module, original: nn.Module) -> None:

@@ -66,6 +66,11 @@ class WeightSpace:
     def _positions(self) -> dict[str, int]:
         return {p.name: i for i, p in enumerate(self.parameters)}
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter, by name."""
+        return {p.name: p.shape for p in self.parameters}
+
     def position(self, name: str) -> int:
         """The place of a parameter in ``parameters``; SpaceError lists the names if there is none such."""
         if name not in self._positions:
@@ -209,6 +214,7 @@ def from_description(description: Mapping[str, Any]) -> WeightSpace:
             tuple(tensor["shape"]),
             tuple(Block(b["parameter"], tuple(b["start"]), tuple(b["stop"])) for b in tensor["blocks"]),
             tuple(tensor["aliases"]),
+            None if tensor["view"] is None else tuple(tensor["view"]),
         )
         for tensor in description.get("tensors", ())
     )

@@ -151,21 +151,25 @@ class SymmetryGroup:
             SymmetryError: if ``theta`` belongs to another space or the element does not fit the batch.
         """
         self._check(element, theta)
-        # scales are inverted in the precision of the networks
-        sides: dict[tuple[str, str], Matrix] = {}
-        for group, factor in self._pairs():
-            matrix = _like(element[group.name], theta.tensors[0])
-            sides[group.name, "out"], sides[group.name, "in"] = matrix, _of(factor).contragredient(matrix)
+        sides = self.sides(element, theta.tensors[0])
         return WeightFeatures(
             self.space,
             tuple(
-                self._act(parameter, tensor, sides)
+                self.act_on(parameter, tensor, sides)
                 for parameter, tensor in zip(self.space.parameters, theta.tensors, strict=True)
             ),
         )
 
-    def _act(self, parameter: Parameter, tensor: Tensor, sides: dict[tuple[str, str], Matrix]) -> Tensor:
-        """The action on one parameter: all scales and matrices, then all permutations."""
+    def sides(self, element: GroupElement, like: Tensor) -> dict[tuple[str, str], Matrix]:
+        """The matrices for *out* and for *in* axes of each neuron group, in the precision of a tensor."""
+        sides: dict[tuple[str, str], Matrix] = {}
+        for group, factor in self._pairs():
+            matrix = _like(element[group.name], like)  # scales are inverted in the precision of the networks
+            sides[group.name, "out"], sides[group.name, "in"] = matrix, _of(factor).contragredient(matrix)
+        return sides
+
+    def act_on(self, parameter: Parameter, tensor: Tensor, sides: dict[tuple[str, str], Matrix]) -> Tensor:
+        """The action on one parameter, with what `sides` returned: all scales and matrices, then all permutations."""
         heads = {axis.group: position for position, axis in enumerate(parameter.axes, start=1)}
         for position, axis in enumerate(parameter.axes, start=1):
             for name, side in axis.carried():

@@ -1,0 +1,133 @@
+"""One operation of a traced network, and the table of rules: what each operation does to the axes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from ._unify import times, unify
+from ._wires import Axis, axis_size, fix, fresh, leaves, restrict
+
+__all__ = ["RULES", "Op", "Traced", "align", "contract", "neurons", "rule"]
+
+
+class Traced(NamedTuple):
+    """What is known of a tensor.
+
+    Attributes:
+        axes: the factors of each of its axes.
+        zero: whether all entries are zero, so that any matrix leaves them as they are.
+        weight: whether it depends on weights alone.
+    """
+
+    axes: tuple[Axis, ...]
+    zero: bool = False
+    weight: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor."""
+        return tuple(axis_size(axis) for axis in self.axes)
+
+
+class Op(NamedTuple):
+    """An operation with what is known of its arguments in their places.
+
+    Attributes:
+        name: as in "aten.linear".
+        args: positional arguments; tensors are `Traced`.
+        kwargs: keyword arguments.
+        shapes: shape of each tensor that it returns.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def get(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument by place or name."""
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
+
+    def tensors(self) -> Iterator[Traced]:
+        """All tensor arguments."""
+        leaves = torch.utils._pytree.tree_leaves((self.args, self.kwargs), is_leaf=lambda x: isinstance(x, Traced))
+        return (leaf for leaf in leaves if isinstance(leaf, Traced))
+
+
+Rule = Callable[[Op], Any]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Registers a rule for operations of these names, which return a `Traced` or a list of them."""
+
+    def add(function: Rule) -> Rule:
+        for name in names:
+            RULES[f"aten.{name}"] = function
+        return function
+
+    return add
+
+
+def align(*tensors: Traced) -> list[tuple[Axis | None, ...]]:
+    """For each axis of the broadcast result, the axes of the tensors: None where one is constant along it."""
+    rank = max(len(t.axes) for t in tensors)
+    padded = [(None,) * (rank - len(t.axes)) + t.axes for t in tensors]
+    columns = []
+    for column in zip(*padded, strict=True):
+        longest = max(1 if axis is None else axis_size(axis) for axis in column)
+        columns.append(tuple(a if a is not None and (longest == 1 or axis_size(a) > 1) else None for a in column))
+    return columns
+
+
+def contract(a: Traced, ia: Sequence[Any], b: Traced, ib: Sequence[Any], out: Sequence[Any]) -> Traced:
+    """The axes of a product that is summed over the indices that ``out`` lacks."""
+    left, right = dict(zip(ia, a.axes, strict=True)), dict(zip(ib, b.axes, strict=True))
+    for index in dict.fromkeys((*ia, *ib)):
+        if index in out:
+            continue
+        if index in left and index in right:
+            unify(left[index], right[index], against=True)
+        else:
+            restrict(left.get(index, right.get(index, ())))
+    axes = []
+    for index in out:
+        if index in left and index in right:
+            axes.append(times(left[index], right[index]))
+        else:
+            axes.append(left[index] if index in left else right[index])
+            for factor in axes[-1]:
+                factor.units.root.used = True
+    if a.weight != b.weight:
+        neurons((a if a.weight else b).axes)
+    return Traced(tuple(axes))
+
+
+def neurons(axes: Iterable[Axis]) -> None:
+    """The axes of a weight run over neurons."""
+    for axis in axes:
+        for factor in axis:
+            factor.units.root.contracted = True
+            for leaf in leaves(factor):
+                leaf.units.contracted = True
+
+
+def free(shape: Sequence[int], *, charged: bool) -> tuple[Axis, ...]:
+    """Axes of a tensor with equal entries: its units are any, and have a gauge only if the entries are zero."""
+    return tuple((fresh(n, charged=charged),) if n > 1 else () for n in shape)
+
+
+def stuck(shape: Sequence[int]) -> tuple[Axis, ...]:
+    """Axes whose units stay where they are."""
+    return tuple((fresh(n, fixed=True),) for n in shape)
+
+
+def fixed(op: Op) -> list[Traced]:
+    """Leaves all units that enter an operation where they are; its results have no symmetry."""
+    for tensor in op.tensors():
+        for axis in tensor.axes:
+            fix(axis)
+    return [Traced(stuck(shape)) for shape in op.shapes]

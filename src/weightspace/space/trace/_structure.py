@@ -1,0 +1,231 @@
+"""Rules of operations that move entries around."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ._op import Op, Traced, fixed, neurons, rule, stuck
+from ._unify import choose, regroup, unify
+from ._wires import Axis, Factor, axis_size, expand, fix, fresh, joined, product, restrict, split_sum
+
+__all__: list[str] = []
+
+
+@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as")
+def view(op: Op) -> Any:
+    """Factors are grouped anew."""
+    axes = regroup(op.args[0].axes, op.shapes[0])
+    return fixed(op) if axes is None else Traced(axes, op.args[0].zero)
+
+
+@rule(
+    "permute", "transpose", "t", "numpy_T", "mT", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "matrix_H"
+)
+def permute(op: Op) -> Traced:
+    """The order of axes, found by moving numbers in the place of axes."""
+    x, name = op.args[0], op.name.removeprefix("aten.")
+    rank = len(x.axes)
+    order = list(range(rank))
+    if name == "permute":
+        order = [d % rank for d in op.args[1]]
+    elif name in ("movedim", "moveaxis"):
+        source, target = ([d] if isinstance(d, int) else d for d in op.args[1:3])
+        taken = dict(zip([t % rank for t in target], [s % rank for s in source], strict=True))
+        rest = iter(i for i in range(rank) if i not in taken.values())
+        order = [taken[i] if i in taken else next(rest) for i in range(rank)]
+    elif name == "numpy_T":
+        order.reverse()
+    elif rank > 1:
+        a, b = op.args[1:3] if name in ("transpose", "swapaxes", "swapdims") else (-1, -2)
+        order[a], order[b] = order[b], order[a]
+    return Traced(tuple(x.axes[i] for i in order), x.zero)
+
+
+@rule("squeeze", "unsqueeze")
+def squeeze(op: Op) -> Traced:
+    """Axes of size one come and go."""
+    x = op.args[0]
+    if op.name == "aten.unsqueeze":
+        place = op.args[1] % (len(x.axes) + 1)
+        return Traced((*x.axes[:place], (), *x.axes[place:]), x.zero)
+    dims = op.get(1, "dim")
+    dims = range(len(x.axes)) if dims is None else [dims] if isinstance(dims, int) else dims
+    gone = {d % len(x.axes) for d in dims} if x.axes else set()
+    return Traced(tuple(a for i, a in enumerate(x.axes) if i not in gone or axis_size(a) > 1), x.zero)
+
+
+@rule("expand", "expand_as", "broadcast_to")
+def broadcast(op: Op) -> Traced:
+    """Along a new axis all entries are the same."""
+    x, shape = op.args[0], op.shapes[0]
+    old = ((),) * (len(shape) - len(x.axes)) + x.axes
+    axes = tuple(
+        axis if axis_size(axis) == n else (fresh(n, charged=False),) for axis, n in zip(old, shape, strict=True)
+    )
+    return Traced(axes, x.zero)
+
+
+@rule("repeat", "repeat_interleave", "tile")
+def repeat(op: Op) -> Any:
+    """A repeated axis is a product with an axis along which all entries are the same."""
+    x, shape = op.args[0], op.shapes[0]
+    if op.name == "aten.repeat_interleave" and op.get(2, "dim") is None:
+        return fixed(op)
+    old = ((),) * (len(shape) - len(x.axes)) + x.axes
+    axes: list[Axis] = []
+    for axis, n in zip(old, shape, strict=True):
+        times_ = n // axis_size(axis)
+        again: Axis = (fresh(times_, charged=False),) if times_ > 1 else ()
+        axes.append((*axis, *again) if op.name == "aten.repeat_interleave" else (*again, *axis))
+    return Traced(tuple(axes), x.zero)
+
+
+@rule("cat", "concat", "concatenate")
+def cat(op: Op) -> Traced:
+    """One axis runs over the units of all, the other axes are the same."""
+    tensors = [t for t in op.args[0] if t.shape != (0,)]
+    place = op.get(1, "dim", 0) % len(tensors[0].axes)
+    return _side_by_side(tensors, place)
+
+
+def _side_by_side(tensors: list[Traced], place: int) -> Traced:
+    first, *others = tensors
+    for other in others:
+        for i, (a, b) in enumerate(zip(first.axes, other.axes, strict=True)):
+            if i != place:
+                unify(a, b)
+    pieces = [product(expand(t.axes[place]) or (fresh(1),)) for t in tensors]
+    whole = (joined("sum", pieces),) if len(pieces) > 1 else (pieces[0],)
+    return Traced((*first.axes[:place], whole, *first.axes[place + 1 :]), all(t.zero for t in tensors))
+
+
+@rule("stack")
+def stack(op: Op) -> Traced:
+    """The tensors are alike; the new axis numbers them."""
+    first, *others = op.args[0]
+    for other in others:
+        for a, b in zip(first.axes, other.axes, strict=True):
+            unify(a, b)
+    place = op.get(1, "dim", 0) % (len(first.axes) + 1)
+    return Traced((*first.axes[:place], *stuck((len(op.args[0]),)), *first.axes[place:]))
+
+
+@rule("constant_pad_nd", "pad")
+def pad(op: Op) -> Any:
+    """Zeros beside the units of an axis; along positions the shape alone changes."""
+    x, widths = op.args[:2]
+    value = op.get(2 if op.name == "aten.constant_pad_nd" else 3, "value") or 0
+    axes = list(x.axes)
+    for i in range(len(widths) // 2):
+        before, after = widths[2 * i : 2 * i + 2]
+        place = len(axes) - 1 - i
+        if before == after == 0:
+            continue
+        axis = axes[place]
+        if min(before, after) < 0 or op.get(2, "mode", "constant") not in ("constant", 0, 0.0, None, value):
+            fix(axis)
+        if value:
+            restrict([factor for a in axes for factor in a])
+        if all(factor.units.fixed for factor in expand(axis)):
+            axes[place] = (fresh(axis_size(axis) + before + after, fixed=True),)
+            continue
+        pieces = [fresh(before)] * bool(before) + [product(expand(axis))] + [fresh(after)] * bool(after)
+        axes[place] = (joined("sum", pieces),)
+    return Traced(tuple(axes))
+
+
+def _pieces(x: Traced, place: int, sizes: list[int]) -> list[Traced]:
+    """The tensor cut along one axis."""
+    axis = expand(x.axes[place])
+    cuts: list[Factor] | None
+    if len(axis) == 1:
+        cuts = split_sum(axis[0], sizes)
+    else:
+        inner = math.prod(factor.units.size for factor in axis[1:])
+        cuts = None
+        if axis and not any(size % inner for size in sizes):
+            heads = split_sum(axis[0], [size // inner for size in sizes])
+            cuts = None if heads is None else [product([head, *axis[1:]]) for head in heads]
+    if cuts is None:
+        fix(axis)
+        cuts = [fresh(size, fixed=True) for size in sizes]
+    for cut in cuts:
+        if cut.units.size == 1:
+            fix((cut,))
+    return [Traced((*x.axes[:place], (cut,), *x.axes[place + 1 :]), x.zero) for cut in cuts]
+
+
+@rule("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_chunk", "unsafe_split")
+def split(op: Op) -> list[Traced]:
+    """Consecutive parts of an axis, of the sizes that came out."""
+    x = op.args[0]
+    place = op.get(2, "dim", 0) % len(x.axes)
+    return _pieces(x, place, [shape[place] for shape in op.shapes])
+
+
+@rule("slice", "narrow")
+def cut(op: Op) -> Any:
+    """One part of an axis."""
+    x = op.args[0]
+    place = op.get(1, "dim", 0) % len(x.axes)
+    n, size = x.shape[place], op.shapes[0][place]
+    if size == n:
+        return Traced(x.axes, x.zero)
+    start = op.get(2, "start", 0) or 0
+    start = min(start % n if start < 0 else start, n)
+    if op.name == "aten.slice" and op.get(4, "step", 1) != 1:
+        fix(x.axes[place])
+        return Traced((*x.axes[:place], *stuck((size,)), *x.axes[place + 1 :]))
+    sizes = [start, size, n - start - size]
+    found = _pieces(x, place, [s for s in sizes if s])
+    return found[1 if start else 0]
+
+
+@rule("select")
+def select(op: Op) -> Traced:
+    """One index of an axis."""
+    x, dim, index = op.args[:3]
+    place = dim % len(x.axes)
+    return Traced(choose(x.axes, place, index % x.shape[place]), x.zero)
+
+
+@rule("unbind")
+def unbind(op: Op) -> list[Traced]:
+    """All indices of an axis."""
+    x = op.args[0]
+    place = op.get(1, "dim", 0) % len(x.axes)
+    return [Traced(choose(x.axes, place, i), x.zero) for i in range(len(op.shapes))]
+
+
+@rule("embedding", "index_select", "index", "gather", "roll", "flip", "sort", "topk", "tril", "triu")
+def gather(op: Op) -> Any:
+    """The units of an axis by number stay where they are; the other axes are as they were."""
+    name, x = op.name.removeprefix("aten."), op.args[0]
+    rank = len(x.axes)
+    if name == "index":
+        places = [i for i, index in enumerate(op.args[1]) if index is not None]
+        new = len(op.shapes[0]) - (rank - len(places))
+        if places != list(range(places[0], places[-1] + 1)):
+            return fixed(op)
+        for place in places:
+            fix(x.axes[place])
+        before, after = x.axes[: places[0]], x.axes[places[-1] + 1 :]
+        return Traced((*before, *stuck(op.shapes[0][places[0] : places[0] + new]), *after))
+    if name == "embedding":
+        neurons(x.axes)
+        for factor in x.axes[0]:
+            factor.units.root.role = "input"
+        fix(x.axes[0])
+        return Traced((*stuck(op.shapes[0][:-1]), x.axes[1]))
+    places = {"roll": op.get(2, "dims"), "tril": [-2, -1], "triu": [-2, -1]}.get(name, op.get(1, "dim", -1))
+    if name == "topk":
+        places = op.get(2, "dim", -1)
+    places = [d % rank for d in ([places] if isinstance(places, int) else places or range(rank))]
+    for i, axis in enumerate(x.axes):
+        fix(axis) if i in places or name in ("sort", "topk", "gather") else restrict(
+            axis, linear=True, positive=True, sign=True
+        )
+    return [
+        Traced(tuple(stuck((n,))[0] if i in places else x.axes[i] for i, n in enumerate(shape))) for shape in op.shapes
+    ]

@@ -1,0 +1,221 @@
+"""Identifying units and gauges that an operation forces to be the same, and regrouping the factors of axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ._wires import Axis, Charge, Factor, Gauge, Units, dual, expand, fix, parts, resolve, restrict, split, split_sum
+
+__all__ = ["choose", "equate", "regroup", "times", "unify"]
+
+
+def unify(a: Axis, b: Axis, *, against: bool = False) -> None:
+    """The two axes run over the same units, with the same charges; opposite ones if ``against``."""
+    left, right = (_whole(expand(axis)) for axis in (a, b))
+    while left and right:
+        if left[0].units.size == right[0].units.size:
+            _merge(left.pop(0), right.pop(0), against)
+            continue
+        big, small = (left, right) if left[0].units.size > right[0].units.size else (right, left)
+        inner, remainder = divmod(big[0].units.size, small[0].units.size)
+        if remainder or big[0].units.parts is not None:
+            fix((*left, *right))
+            return
+        split(big[0], "product", [small[0].units.size, inner])
+        big[:1] = parts(big[0])
+
+
+def _whole(factors: Sequence[Factor]) -> list[Factor]:
+    """Without units of size one, unless that is all."""
+    return [f for f in factors if f.units.size > 1] or list(factors[:1])
+
+
+def _merge(x: Factor, y: Factor, against: bool) -> None:
+    ux, uy = x.units.root, y.units.root
+    charge = dual(y.charge) if against else y.charge
+    if ux.parts is None and uy.parts is None:
+        if ux is not uy:
+            uy.same = ux
+            ux.fixed, ux.contracted = ux.fixed or uy.fixed, ux.contracted or uy.contracted
+            ux.role, ux.order = ux.role or uy.role, min(ux.order, uy.order)
+        ux.used = True
+        equate(x.charge, charge)
+        return
+    sizes = [_sizes(factor) for factor in (x, y)]
+    ends = sorted({end for own in sizes for end in _ends(own)})
+    cuts = [b - a for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+    pieces = [split_sum(factor, cuts) for factor in (x, y)]
+    if pieces[0] is None or pieces[1] is None:
+        fix((x, y))
+        return
+    for one, other in zip(pieces[0], pieces[1], strict=True):
+        unify((one,), (other,), against=against)
+
+
+def _sizes(factor: Factor) -> list[int]:
+    root = factor.units.root
+    return [part.size for part in root.parts[1]] if root.parts is not None and root.parts[0] == "sum" else [root.size]
+
+
+def _ends(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[: i + 1]) for i in range(len(sizes))]
+
+
+def equate(a: Charge, b: Charge) -> None:
+    """The two charges are the same."""
+    x, y = resolve(a), resolve(b)
+    for gauge, _ in (*x, *y):
+        if dict(x) == dict(y):
+            gauge.new = False
+    if dict(x) == dict(y):
+        return
+    if len(x) == len(y) == 1 and abs(x[0][1]) == abs(y[0][1]) == 1:
+        (g, e), (h, f) = x[0], y[0]
+        if g is h:  # the gauge is its own opposite
+            g.restrict(sign=True)
+        else:
+            _let(h, ((g, e * f),))
+    elif len(x) == 1 and x[0][0].new and y:
+        _let(x[0][0], tuple((g, e * x[0][1]) for g, e in y))
+    elif len(y) == 1 and y[0][0].new and x:
+        _let(y[0][0], tuple((g, e * y[0][1]) for g, e in x))
+    else:
+        for gauge, _ in (*x, *y):
+            gauge.restrict()
+
+
+def _let(gauge: Gauge, charge: Charge) -> None:
+    """Sets a gauge equal to a charge."""
+    several = len(charge) > 1
+    for other, _ in charge:
+        other.new = False
+        other.restrict(linear=gauge.linear and not several, positive=gauge.positive, sign=gauge.sign)
+    own, gauge.parts, gauge.equal = gauge.parts, None, charge
+    if own is None:
+        return
+    if several:
+        for part in own:
+            for inner, _ in resolve(part):
+                inner.restrict()
+        return
+    other, exponent = charge[0]
+    powers = [tuple((inner, power * exponent) for inner, power in part) for part in own]
+    if other.parts is None:
+        other.parts = powers
+    else:
+        for mine, theirs in zip(powers, other.parts, strict=True):
+            equate(mine, theirs)
+
+
+def times(a: Axis, b: Axis) -> Axis:
+    """The axis of an entry-wise product: the same units, the product of the charges."""
+    unify(_neutral(a), _neutral(b))
+    left, right = expand(a), expand(b)
+    _no_matrices((*left, *right))
+    if [f.units.root for f in left] != [f.units.root for f in right] or any(f.units.parts for f in left):
+        restrict((*left, *right))
+        return _neutral(left)
+    return tuple(Factor(x.units, _product(x.charge, y.charge)) for x, y in zip(left, right, strict=True))
+
+
+def _no_matrices(axis: Axis) -> None:
+    """No general matrix commutes with an entry-wise product."""
+    for factor in axis:
+        for gauge, _ in resolve(factor.charge):
+            gauge.restrict(positive=True, sign=True)
+
+
+def _neutral(axis: Axis) -> Axis:
+    return tuple(Factor(factor.units) for factor in expand(axis))
+
+
+def _product(a: Charge, b: Charge) -> Charge:
+    """The charge of a product; of two activations at most one keeps its scales."""
+    x, y = (tuple((g, e) for g, e in resolve(c) if g.alive) for c in (a, b))
+    for one, other in ((x, y), (y, x)):
+        if len(one) == 1 and one[0][0].new:  # the gain of a norm: it leads to units with scales of their own
+            gain, exponent = one[0]
+            behind = Gauge(linear=False, positive=gain.positive, sign=gain.sign)
+            gain.new = False
+            gain.equal = ((behind, exponent), *((g, -e * exponent) for g, e in other))
+            return ((behind, 1),)
+    if not x or not y:
+        return x or y or resolve(a)
+    for gauge, _ in y:
+        gauge.restrict()
+    return x
+
+
+def regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> tuple[Axis, ...] | None:
+    """The axes of a view with other sizes; None if the factors do not fit them."""
+    pending = [factor for axis in axes for factor in expand(axis) if factor.units.size > 1]
+    found: list[Axis] = []
+    for size in sizes:
+        axis: list[Factor] = []
+        while size > 1:
+            factor = pending.pop(0)
+            if factor.units.size > size:
+                inner, remainder = divmod(factor.units.size, size)
+                if remainder or factor.units.parts is not None:
+                    return None
+                split(factor, "product", [size, inner])
+                factor, rest = parts(factor)
+                pending.insert(0, rest)
+            if size % factor.units.size:
+                return None
+            size //= factor.units.size
+            axis.append(factor)
+        found.append(tuple(axis))
+    return tuple(found)
+
+
+def choose(axes: Sequence[Axis], place: int, index: int) -> tuple[Axis, ...]:
+    """The axes of one slice along the axis at a place.
+
+    Where that axis numbers unlike things (the 3 of a packed query, key and value), each slice gets units of its own.
+    """
+    rest = (*axes[:place], *axes[place + 1 :])
+    factors = expand(axes[place])
+    if len(factors) == 1 and _numbers(factors[0].units):
+        each = factors[0].units.each[index]
+        return tuple(tuple(_chosen(factor, each) for factor in expand(axis)) for axis in rest)
+    fix(factors)
+    return rest
+
+
+def _chosen(factor: Factor, each: dict[Units, Factor]) -> Factor:
+    if factor.units not in each:
+        return factor
+    mine = each[factor.units]
+    flipped = any(exponent < 0 for _, exponent in factor.charge)
+    return Factor(mine.units, dual(mine.charge) if flipped else mine.charge)
+
+
+def _numbers(units: Units) -> bool:
+    """Whether the units number unlike things; the first time that is asked, the things are made."""
+    if units.each:
+        return True
+    if units.above is None or units.used or units.fixed or units.parts is not None:
+        return False
+    whole, place = units.above
+    root = whole.units.root
+    siblings = parts(whole)[place + 1 :] if root.parts is not None and root.parts[0] == "product" else []
+    if not siblings or any(s.units.used or s.units.parts or s.units.same or s.units.fixed for s in siblings):
+        return False
+    if len(whole.charge) != 1 or root.parts is None:
+        return False
+    (gauge, _), kept = whole.charge[0], root.parts[1][:place]
+    sizes = [s.units.size for s in siblings]
+    root.parts = None if place == 0 else ("product", [*kept, Units(units.size * math.prod(sizes))])
+    old, gauge.parts = gauge.parts or [], None
+    stack = whole
+    if place:
+        gauge.parts = [*old[:place], ((Gauge(gauge.linear, gauge.positive, gauge.sign, gauge.new), 1),)]
+        stack = parts(whole)[-1]
+    split(stack, "sum", [math.prod(sizes)] * units.size)
+    for i, thing in enumerate(parts(stack)):
+        if len(sizes) > 1:
+            split(thing, "product", sizes)
+        units.each[i] = {s.units: own for s, own in zip(siblings, expand((thing,)), strict=True)}
+    return True

@@ -1,0 +1,155 @@
+"""Acts on random weights with random group elements, and compares what the network computes, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+
+from ..._errors import SpaceError
+from .._symmetry import GroupElement, SymmetryGroup
+
+if TYPE_CHECKING:
+    from .._space import WeightSpace
+
+__all__ = ["verify"]
+
+TOLERANCE = 1e-10
+
+
+class _Weights(NamedTuple):
+    """Random weights, drawn when they are asked for, so that one tensor of them is held at a time."""
+
+    space: WeightSpace
+    variances: frozenset[str]
+    seed: int
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        generator = torch.Generator().manual_seed(hash_of(name) + self.seed)
+        drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
+        if name in self.variances:
+            return drawn.square() + 0.5
+        fan_in = drawn[0].numel() if drawn.dim() > 1 else 1
+        return drawn / max(fan_in, 4) ** 0.5
+
+
+def hash_of(name: str) -> int:
+    """A number that is the same in every process."""
+    return sum((i + 1) * byte for i, byte in enumerate(name.encode())) % 2**31
+
+
+class _Interpreter(fx.Interpreter):
+    """Runs the graph in float64 on the CPU; weights come from a function of their names."""
+
+    def __init__(self, program: ExportedProgram, weights: Any, inputs: list[Any]) -> None:
+        super().__init__(program.graph_module)
+        self.weights = weights
+        self.specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+        self.program, self.inputs = program, iter(inputs)
+
+    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
+        spec = self.specs[target]
+        if spec.kind == InputKind.USER_INPUT:
+            return next(self.inputs)
+        return spec
+
+    def run_node(self, n: fx.Node) -> Any:
+        return super().run_node(n)
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
+        args, kwargs = super().fetch_args_kwargs_from_env(n)
+        return pytree.tree_map(self._value, (args, kwargs))
+
+    def _value(self, value: Any) -> Any:
+        if hasattr(value, "kind") and hasattr(value, "target"):  # a weight, made now and dropped after this operation
+            name = value.target
+            found = self.program.state_dict.get(name, self.program.constants.get(name))
+            made = self.weights(name)
+            return _double(found) if made is None else made
+        return (
+            torch.float64
+            if value in (torch.float32, torch.float16, torch.bfloat16)
+            else (torch.device("cpu") if isinstance(value, torch.device) else value)
+        )
+
+
+def _double(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return value.double() if value.is_floating_point() else value
+
+
+def verify(space: WeightSpace, program: ExportedProgram, inputs: tuple[Any, ...], variances: frozenset[str]) -> None:
+    """Compares the network before and after the action of a random element of its largest group.
+
+    Raises:
+        SpaceError: names the neuron group that changes the function, and its parameters.
+    """
+    group = space.symmetry()
+    element = group.sample(1, torch.Generator().manual_seed(0), dtype=torch.float64, scale_range=3.0)
+    flat = [_double(leaf) for leaf in pytree.tree_leaves((inputs, {}))]
+    flat = [_random_like(x, i) for i, x in enumerate(flat)]
+    weights = _Weights(space, variances, 0)
+    expected = _run(program, flat, weights, group, group.identity(1, dtype=torch.float64))
+    error = _difference(_run(program, flat, weights, group, element), expected)
+    if error <= TOLERANCE:
+        return
+    neutral = group.identity(1, dtype=torch.float64)
+    for neurons in space.groups:
+        single = neutral | {
+            g.name: element[g.name] for g in space.groups if g.units == neurons.units or g.over == neurons.name
+        }
+        error = _difference(_run(program, flat, weights, group, single), expected)
+        if error > TOLERANCE:
+            names = [p.name for p in space.parameters if neurons.name in p.groups]
+            raise SpaceError(
+                f"neuron group {neurons.name!r}, found in {', '.join(names)}, does not preserve the network: its "
+                f"outputs change by {error:.1e} of their size. This is a defect of from_module; please report it"
+            )
+    raise SpaceError(f"the traced group does not preserve the network: its outputs change by {error:.1e} of their size")
+
+
+def _run(
+    program: ExportedProgram, inputs: list[Any], weights: _Weights, group: SymmetryGroup, element: GroupElement
+) -> list[Tensor]:
+    space = weights.space
+    stored = {name: tensor for tensor in space.stored for name in (tensor.name, *tensor.aliases)}
+    matrices = group.sides(element, torch.zeros((), dtype=torch.float64))
+
+    def weight(name: str) -> Tensor | None:
+        if name not in stored:
+            return None
+        tensor = stored[name]
+        whole = weights.draw(tensor.name, tensor.shape)[None, ..., None]
+        parts = [
+            group.act_on(space.parameters[space.position(block.parameter)], part, matrices)
+            for block, part in zip(tensor.blocks, tensor.take_apart(whole, space.shapes), strict=True)
+        ]
+        return tensor.assemble(parts)[0, ..., 0]
+
+    with torch.no_grad():
+        out = _Interpreter(program, weight, inputs).run(*([None] * len(program.graph_signature.input_specs)))
+    return [leaf for leaf in pytree.tree_leaves(out) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def _random_like(x: Any, seed: int) -> Any:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        return x
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _difference(found: list[Tensor], expected: list[Tensor]) -> float:
+    def errors() -> Iterator[float]:
+        for a, b in zip(found, expected, strict=True):
+            finite = torch.isfinite(b)
+            size = b[finite].abs().max().clamp_min(torch.finfo(b.dtype).tiny) if finite.any() else b.new_ones(())
+            yield float(((a - b)[finite].abs().max() / size) if finite.any() else 0.0)
+            yield 0.0 if torch.equal(torch.isfinite(a), finite) else torch.inf
+
+    return max(errors(), default=0.0)

@@ -1,0 +1,214 @@
+"""Runs the rules over the graph of a network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from ..._errors import SpaceError
+from . import _products, _structure
+from ._op import RULES, Op, Traced, fixed, stuck
+from ._pointwise import pointwise
+from ._wires import Units, fix, fresh, leaves
+
+__all__ = ["Walk", "export"]
+
+assert _products, _structure  # they register their rules
+
+_ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sin": "sine", "gelu": "gelu", "silu": "silu"}
+
+
+def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+    """The graph of a module in evaluation mode; SpaceError if its control flow depends on data."""
+    modes = {m: m.training for m in module.modules()}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    module.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(module, inputs, strict=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise SpaceError(
+            f"{type(module).__name__} cannot be traced: {reason[0]}. Its forward must run with the example input, and "
+            "no branch may depend on the values of tensors"
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for m, mode in modes.items():
+            m.training = mode
+
+
+@dataclass
+class Walk:
+    """What is known of all tensors of a network.
+
+    Attributes:
+        program: its graph.
+        unsupported: whether an operation without a rule is an error, or leaves the units that enter it where they are.
+        weights: what is known of the parameters and the buffers that are saved with them, by name.
+        seen: what is known of all tensors, weights included.
+        activations: the units that enter a known activation, with its name.
+    """
+
+    program: ExportedProgram
+    unsupported: Literal["error", "trivial"] = "error"
+    weights: dict[str, Traced] = field(default_factory=dict)
+    seen: list[Traced] = field(default_factory=list)
+    activations: list[tuple[Units, str]] = field(default_factory=list)
+    _count: int = 0
+
+    def run(self) -> None:
+        """Runs the rules of all operations in order; at the end the outputs stay as they are."""
+        start: dict[str, Any] = {}
+        for spec in self.program.graph_signature.input_specs:
+            start[spec.arg.name] = self._input(spec)
+        out = self._graph(self.program.graph_module, start)
+        for traced in pytree.tree_leaves(out, is_leaf=lambda x: isinstance(x, Traced)):
+            if isinstance(traced, Traced):
+                for axis in traced.axes:
+                    for factor in axis:
+                        for leaf in leaves(factor):
+                            leaf.units.role = leaf.units.role or "output"
+                    fix(axis)
+
+    def _input(self, spec: Any) -> Any:
+        if spec.kind == InputKind.USER_INPUT:
+            node = next((n for n in self.program.graph.nodes if n.name == spec.arg.name), None)
+            value = None if node is None else node.meta.get("val")
+            if not isinstance(value, Tensor):
+                return value
+            traced = Traced(stuck(tuple(value.shape)))
+            for axis in traced.axes:
+                axis[0].units.role = "input"
+            return traced
+        if spec.kind == InputKind.PARAMETER or (spec.kind == InputKind.BUFFER and spec.persistent):
+            value = self.program.state_dict[spec.target]
+            if value.is_floating_point():
+                traced = Traced(tuple((fresh(n, new=True),) for n in value.shape), weight=True)
+                self.weights[spec.target] = traced
+                self.seen.append(traced)
+                return traced
+            return Traced(stuck(tuple(value.shape)))
+        value = self.program.constants[spec.target]
+        return Traced(stuck(tuple(value.shape))) if isinstance(value, Tensor) else value
+
+    def _graph(self, graph: fx.GraphModule, values: Mapping[str, Any]) -> Any:
+        known: dict[fx.Node, Any] = {}
+
+        def look(node: fx.Node) -> Any:
+            return known[node]
+
+        for node in graph.graph.nodes:
+            if node.op == "placeholder":
+                known[node] = values[node.name]
+            elif node.op == "get_attr":
+                value = getattr(graph, str(node.target))
+                known[node] = Traced(stuck(tuple(value.shape))) if isinstance(value, Tensor) else value
+            elif node.op == "output":
+                return fx.map_arg(node.args[0], look)
+            else:
+                args, kwargs = fx.map_arg(node.args, look), fx.map_arg(node.kwargs, look)
+                known[node] = self._call(node, args, kwargs)
+                name = getattr(node.target, "__name__", "").split(".")[0]
+                if name.endswith("_") and isinstance(node.args[0], fx.Node) and isinstance(known[node], Traced):
+                    known[node.args[0]] = known[node]  # the argument was written over
+        raise AssertionError("a graph without an output")
+
+    def _call(self, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if getattr(node.target, "__name__", "") == "getitem":
+            return args[0][args[1]]
+        results = [v for v in pytree.tree_leaves(node.meta.get("val")) if isinstance(v, Tensor)]
+        if not results:
+            return None
+        packet = getattr(node.target, "_overloadpacket", None)
+        name = "aten." + str(getattr(packet, "__name__", node.target))
+        if name not in RULES and name.rstrip("_") in RULES:
+            name = name.rstrip("_")
+        op = Op(name, tuple(args), dict(kwargs), tuple(tuple(v.shape) for v in results))
+        self._count += 1
+        out = self._apply(node, op)
+        several = isinstance(node.meta["val"], list | tuple)
+        found = [out] if isinstance(out, Traced) else list(out)
+        if all(tensor.weight for tensor in op.tensors()):
+            found = [tensor._replace(weight=True) for tensor in found]
+        self._record(op, found)
+        return found if several else found[0]
+
+    def _apply(self, node: fx.Node, op: Op) -> Any:
+        if op.name in RULES:
+            return RULES[op.name](op)
+        if isinstance(node.target, torch._ops.OpOverload):
+            if torch.Tag.pointwise in node.target.tags:
+                return pointwise(op)
+            if (inner := _decomposed(node)) is not None:
+                names = [n.name for n in inner.graph.nodes if n.op == "placeholder"]
+                tensors = [a for a in pytree.tree_leaves((op.args, op.kwargs), is_leaf=_is_traced) if _is_traced(a)]
+                out = self._graph(inner, dict(zip(names, tensors, strict=True)))
+                return [o for o in pytree.tree_leaves(out, is_leaf=_is_traced) if _is_traced(o)]
+        if self.unsupported == "trivial":
+            return fixed(op)
+        raise SpaceError(
+            f"operation {op.name} at {_path(node)} is not known to from_module; unsupported='trivial' leaves the units "
+            "that enter it where they are"
+        )
+
+    def _record(self, op: Op, found: list[Any]) -> None:
+        traced = [t for t in found if isinstance(t, Traced)]
+        self.seen += traced
+        for tensor in (*op.tensors(), *traced):
+            for axis in tensor.axes:
+                for factor in axis:
+                    for leaf in leaves(factor):
+                        leaf.units.order = min(leaf.units.order, self._count)
+        name = op.name.removeprefix("aten.")
+        if name in _ACTIVATIONS:
+            for axis in traced[0].axes:
+                for factor in axis:
+                    self.activations += [(leaf.units, _ACTIVATIONS[name]) for leaf in leaves(factor)]
+
+
+def _is_traced(x: Any) -> bool:
+    return isinstance(x, Traced)
+
+
+def _decomposed(node: fx.Node) -> fx.GraphModule | None:
+    """The operation (a recurrent layer, ...) in terms of others; None if it is one of the basic ones."""
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(node.target.name(), "CompositeImplicitAutograd"):  # type: ignore[union-attr]
+        return None
+    leaves_, spec = pytree.tree_flatten(fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"]))
+    places = [i for i, leaf in enumerate(leaves_) if isinstance(leaf, Tensor)]
+
+    def call(*tensors: Tensor) -> Any:
+        args, kwargs = pytree.tree_unflatten(_filled(leaves_, places, tensors), spec)
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    tensors = [torch.empty(leaves_[i].shape, dtype=leaves_[i].dtype, device="meta") for i in places]
+    inner = make_fx(call, pre_dispatch=False)(*tensors)
+    for inside in inner.graph.nodes:
+        inside.meta.setdefault("nn_module_stack", node.meta.get("nn_module_stack"))
+    return inner
+
+
+def _filled(leaves_: list[Any], places: list[int], tensors: Sequence[Tensor]) -> list[Any]:
+    filled = list(leaves_)
+    for i, tensor in zip(places, tensors, strict=True):
+        filled[i] = tensor
+    return filled
+
+
+def _path(node: fx.Node) -> str:
+    """Where in the module an operation is."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path, kind = (stack[-1][0], stack[-1][1]) if stack else ("", "")
+    return f"{path or 'the top level'!r} ({getattr(kind, '__name__', kind)})"
