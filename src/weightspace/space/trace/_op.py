@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -58,13 +58,14 @@ class Op(NamedTuple):
 
 
 Rule = Callable[[Op], Any]
+Registered = TypeVar("Registered", bound=Rule)
 RULES: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str) -> Callable[[Registered], Registered]:
     """Registers a rule for operations of these names, which return a `Traced` or a list of them."""
 
-    def add(function: Rule) -> Rule:
+    def add(function: Registered) -> Registered:
         for name in names:
             RULES[f"aten.{name}"] = function
         return function
@@ -92,7 +93,7 @@ def contract(a: Traced, ia: Sequence[Any], b: Traced, ib: Sequence[Any], out: Se
         if index in left and index in right:
             unify(left[index], right[index], against=True)
         else:
-            restrict(left.get(index, right.get(index, ())))
+            restrict(left[index] if index in left else right[index])
     axes = []
     for index in out:
         if index in left and index in right:

@@ -99,7 +99,8 @@ def multiply(op: Op) -> Traced:
     """A product: charges add up."""
     a, b = op.args[:2]
     if not isinstance(a, Traced) or not isinstance(b, Traced):
-        return Traced((a if isinstance(a, Traced) else b).axes)
+        (tensor,) = op.tensors()
+        return Traced(tensor.axes)
     axes: list[Axis] = []
     for x, y in align(a, b):
         axes.append(times(x, y) if x is not None and y is not None else x if x is not None else y or ())

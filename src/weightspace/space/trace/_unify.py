@@ -211,7 +211,7 @@ def _numbers(units: Units) -> bool:
     old, gauge.parts = gauge.parts or [], None
     stack = whole
     if place:
-        gauge.parts = [*old[:place], ((Gauge(gauge.linear, gauge.positive, gauge.sign, gauge.new), 1),)]
+        gauge.parts = [*old[:place], ((gauge.like(), 1),)]
         stack = parts(whole)[-1]
     split(stack, "sum", [math.prod(sizes)] * units.size)
     for i, thing in enumerate(parts(stack)):

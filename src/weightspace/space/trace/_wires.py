@@ -43,6 +43,10 @@ class Gauge:
         """Whether anything is left but the identity."""
         return self.linear or self.positive or self.sign
 
+    def like(self) -> Gauge:
+        """Another gauge, with what is left of this one."""
+        return Gauge(self.linear, self.positive, self.sign, self.new)
+
     def restrict(self, *, linear: bool = False, positive: bool = False, sign: bool = False) -> None:
         """Leaves only what is true; parts that exist already are restricted too."""
         self.linear, self.positive, self.sign = self.linear and linear, self.positive and positive, self.sign and sign
@@ -151,8 +155,7 @@ def parts(factor: Factor) -> list[Factor]:
     charges: list[list[tuple[Gauge, int]]] = [[] for _ in root.parts[1]]
     for gauge, exponent in resolve(factor.charge):
         if gauge.parts is None:
-            flags = {"linear": gauge.linear, "positive": gauge.positive, "sign": gauge.sign, "new": gauge.new}
-            gauge.parts = [((Gauge(**flags), 1),) for _ in root.parts[1]]
+            gauge.parts = [((gauge.like(), 1),) for _ in root.parts[1]]
         for own, part in zip(charges, gauge.parts, strict=True):
             own += [(inner, exponent * power) for inner, power in resolve(part)]
     return [Factor(part, tuple(own)) for part, own in zip(root.parts[1], charges, strict=True)]
