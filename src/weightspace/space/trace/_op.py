@@ -10,7 +10,7 @@ import torch
 from ._unify import times, unify
 from ._wires import Axis, axis_size, fix, fresh, leaves, restrict
 
-__all__ = ["RULES", "Op", "Traced", "align", "contract", "neurons", "rule"]
+__all__ = ["RULES", "Op", "Traced", "align", "contract", "neurons", "restrict_all", "rule"]
 
 
 class Traced(NamedTuple):
@@ -105,6 +105,11 @@ def contract(a: Traced, ia: Sequence[Any], b: Traced, ib: Sequence[Any], out: Se
     if a.weight != b.weight:
         neurons((a if a.weight else b).axes)
     return Traced(tuple(axes))
+
+
+def restrict_all(tensor: Traced, **flags: bool) -> None:
+    """Leaves of the gauges of all axes only what is true."""
+    restrict([factor for axis in tensor.axes for factor in axis], **flags)
 
 
 def neurons(axes: Iterable[Axis]) -> None:

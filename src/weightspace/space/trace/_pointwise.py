@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._op import Op, Traced, align, fixed, free, rule, stuck
+from ._op import Op, Traced, align, fixed, free, restrict_all, rule
 from ._unify import times, unify
-from ._wires import Axis, fix, fresh, restrict
+from ._wires import Axis, fix, restrict
 
 __all__ = ["pointwise"]
 
@@ -16,10 +16,6 @@ SAME = (
 )
 HOMOGENEOUS = "relu leaky_relu prelu rrelu"
 ODD = "tanh sin erf asinh atan sinh tan asin softsign tanhshrink hardshrink softshrink sign"
-
-
-def _all(tensor: Traced, **flags: bool) -> None:
-    restrict([factor for axis in tensor.axes for factor in axis], **flags)
 
 
 @rule(*SAME.split())
@@ -32,7 +28,7 @@ def same(op: Op) -> Traced:
 def homogeneous(op: Op) -> Traced:
     """f(c x) = c f(x) for c > 0."""
     x = op.args[0]
-    _all(x, positive=True)
+    restrict_all(x, positive=True)
     if len(op.args) > 1 and isinstance(op.args[1], Traced):  # slopes of prelu, one for each channel or one for all
         (slope,) = op.args[1].axes
         if len(x.axes) > 1:
@@ -43,7 +39,7 @@ def homogeneous(op: Op) -> Traced:
 @rule(*ODD.split())
 def odd(op: Op) -> Traced:
     """f(-x) = -f(x)."""
-    _all(op.args[0], sign=True)
+    restrict_all(op.args[0], sign=True)
     return Traced(op.args[0].axes)
 
 
@@ -51,7 +47,7 @@ def pointwise(op: Op) -> Traced:
     """Any other operation on single entries: it commutes with permutations alone."""
     tensors = list(op.tensors())
     for tensor in tensors:
-        _all(tensor)
+        restrict_all(tensor)
     return Traced(_merged(tensors))
 
 
@@ -73,12 +69,12 @@ def add(op: Op) -> Traced:
     numbers = [arg for arg in op.args[:2] if isinstance(arg, int | float) and not isinstance(arg, bool)]
     if any(number != 0 for number in numbers):
         for tensor in operands:
-            _all(tensor)
+            restrict_all(tensor)
     if op.name in ("aten.maximum", "aten.minimum"):
         for tensor in operands:
-            _all(tensor, positive=True)
+            restrict_all(tensor, positive=True)
     if op.name == "aten.where":
-        _all(tensors[0])
+        restrict_all(tensors[0])
     axes: list[Axis] = []
     for column in align(*tensors):
         present = [axis for axis in column if axis is not None]
@@ -115,7 +111,7 @@ def divide(op: Op) -> Traced:
         return pointwise(op)
     if not isinstance(b, Traced):
         return Traced(a.axes)
-    _all(b)
+    restrict_all(b)
     return multiply(op)
 
 
@@ -124,15 +120,15 @@ def masked_fill(op: Op) -> Traced:
     """Entries replaced by a number: permutations alone, unless it is zero."""
     x, mask = op.args[:2]
     if op.args[2] != 0:
-        _all(x)
-    _all(mask)
+        restrict_all(x)
+    restrict_all(mask)
     return multiply(Op("aten.mul", (x, mask), {}, op.shapes))
 
 
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax", "cumsum", "cumprod")
 def softmax(op: Op) -> Traced:
     """Permutations alone; a running sum has an order."""
-    _all(op.args[0])
+    restrict_all(op.args[0])
     if "cum" in op.name:
         fix(op.args[0].axes[op.args[1]])
     return Traced(op.args[0].axes)
@@ -178,59 +174,6 @@ def reduction(op: Op) -> Any:
         axes.append(axis)
     out = Traced(tuple(axes))
     return out if len(op.shapes) == 1 else [out] * len(op.shapes)
-
-
-# -------------------------------------------------------------------------------------------------------------- norms
-def _affine(axis: Axis, gain: Traced | None, shift: Traced | None, place: int = 0) -> Axis:
-    """The units behind a norm: gain and shift give them scales of their own."""
-    if gain is not None:
-        axis = times(axis, gain.axes[place])
-    if shift is not None:
-        unify(axis, shift.axes[place])
-    return axis
-
-
-@rule("batch_norm", "instance_norm")
-def batch_norm(op: Op) -> Traced:
-    """A sign in front passes; a scale does not, because of epsilon. The variance is left alone by signs."""
-    x, gain, shift, mean, variance = op.args[:5]
-    _all(x, sign=True)
-    if mean is not None:
-        unify(x.axes[1], mean.axes[0])
-        times(x.axes[1], tuple(f._replace(charge=()) for f in variance.axes[0]))
-        _neutral(variance)
-    return Traced((x.axes[0], _affine(x.axes[1], gain, shift), *x.axes[2:]))
-
-
-def _neutral(variance: Traced) -> None:
-    """No scale acts on a running variance: its gauge is nothing."""
-    for factor in variance.axes[0]:
-        for gauge, _ in factor.charge:
-            gauge.restrict()
-            gauge.equal = ()
-
-
-@rule("layer_norm", "rms_norm", "native_layer_norm")
-def layer_norm(op: Op) -> Any:
-    """Permutations pass; the root mean square norm passes signs too."""
-    x, shape = op.args[:2]
-    first = len(x.axes) - len(shape)
-    _all(x, sign=op.name == "aten.rms_norm")
-    gain, shift = op.get(2, "weight"), None if op.name == "aten.rms_norm" else op.get(3, "bias")
-    axes = [_affine(axis, gain, shift, i) if i >= 0 else axis for i, axis in enumerate(x.axes, start=-first)]
-    out = Traced(tuple(axes))
-    return [out, *(Traced(stuck(s)) for s in op.shapes[1:])] if len(op.shapes) > 1 else out
-
-
-@rule("group_norm")
-def group_norm(op: Op) -> Traced:
-    """Channels are permuted within groups, and the groups."""
-    x, groups = op.args[:2]
-    _all(x)
-    channels = x.shape[1]
-    if groups not in (1, channels):
-        unify(x.axes[1], (fresh(groups, charged=False), fresh(channels // groups, charged=False)))
-    return Traced((x.axes[0], _affine(x.axes[1], op.get(2, "weight"), op.get(3, "bias")), *x.axes[2:]))
 
 
 # ---------------------------------------------------------------------------------------------------------- constants

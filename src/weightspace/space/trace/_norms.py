@@ -1,0 +1,63 @@
+"""Rules of norms: what passes them, and the scales that gain and shift give to the units behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._op import Op, Traced, restrict_all, rule, stuck
+from ._unify import times, unify
+from ._wires import Axis, fresh
+
+__all__: list[str] = []
+
+
+def _affine(axis: Axis, gain: Traced | None, shift: Traced | None, place: int = 0) -> Axis:
+    """The units behind a norm: gain and shift give them scales of their own."""
+    if gain is not None:
+        axis = times(axis, gain.axes[place])
+    if shift is not None:
+        unify(axis, shift.axes[place])
+    return axis
+
+
+@rule("batch_norm", "instance_norm")
+def batch_norm(op: Op) -> Traced:
+    """A sign in front passes; a scale does not, because of epsilon. The variance is left alone by signs."""
+    x, gain, shift, mean, variance = op.args[:5]
+    restrict_all(x, sign=True)
+    if mean is not None:
+        unify(x.axes[1], mean.axes[0])
+        times(x.axes[1], tuple(f._replace(charge=()) for f in variance.axes[0]))
+        _neutral(variance)
+    return Traced((x.axes[0], _affine(x.axes[1], gain, shift), *x.axes[2:]))
+
+
+def _neutral(variance: Traced) -> None:
+    """No scale acts on a running variance: its gauge is nothing."""
+    for factor in variance.axes[0]:
+        for gauge, _ in factor.charge:
+            gauge.restrict()
+            gauge.equal = ()
+
+
+@rule("layer_norm", "rms_norm", "native_layer_norm")
+def layer_norm(op: Op) -> Any:
+    """Permutations pass; the root mean square norm passes signs too."""
+    x, shape = op.args[:2]
+    first = len(x.axes) - len(shape)
+    restrict_all(x, sign=op.name == "aten.rms_norm")
+    gain, shift = op.get(2, "weight"), None if op.name == "aten.rms_norm" else op.get(3, "bias")
+    axes = [_affine(axis, gain, shift, i) if i >= 0 else axis for i, axis in enumerate(x.axes, start=-first)]
+    out = Traced(tuple(axes))
+    return [out, *(Traced(stuck(s)) for s in op.shapes[1:])] if len(op.shapes) > 1 else out
+
+
+@rule("group_norm")
+def group_norm(op: Op) -> Traced:
+    """Channels are permuted within groups, and the groups."""
+    x, groups = op.args[:2]
+    restrict_all(x)
+    channels = x.shape[1]
+    if groups not in (1, channels):
+        unify(x.axes[1], (fresh(groups, charged=False), fresh(channels // groups, charged=False)))
+    return Traced((x.axes[0], _affine(x.axes[1], op.get(2, "weight"), op.get(3, "bias")), *x.axes[2:]))
