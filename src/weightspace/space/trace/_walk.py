@@ -15,14 +15,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from ..._errors import SpaceError
-from . import _norms, _products, _structure
+from . import _norms, _products, _structure  # noqa: F401 - they register their rules
 from ._op import RULES, Op, Traced, fixed, stuck
 from ._pointwise import pointwise
 from ._wires import Units, fix, fresh, leaves
 
 __all__ = ["Walk", "export"]
 
-assert _norms, _products, _structure  # they register their rules
 
 _ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sin": "sine", "gelu": "gelu", "silu": "silu"}
 
