@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 import torch
+from _spaces import attention_space, depthwise_space, norm_space, residual_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,16 +48,16 @@ def slow_neuron_attention(layer, theta):
                 return layer.project(theta.tensors[i][b])[..., start : start + c]
 
             channels = slice(h * c, (h + 1) * c)
-            means = [[part(i, w).flatten(0, -2).mean(0) for i in range(len(result))] for w in range(3)]
+            means = [[part(i, w).reshape(-1, c).mean(0) for i in range(len(result))] for w in range(3)]
             for i, out in enumerate(attend(*means, c**-0.5)):
                 result[i][b, ..., channels] += out
-            for group in space.groups:
+            for group in (g for g in space.groups if g.tied is None):
                 places = [
                     (i, [(*others[:axis], slice(None), *others[axis:])])
                     for i, p in enumerate(space.parameters)
                     for axis, label in enumerate(p.axes)
-                    if label.group == group.name
-                    for others in itertools.product(*(range(a.size) for a in p.axes if a is not label))
+                    if label.group is not None and space.group(label.group).units == group.name
+                    for others in itertools.product(*(range(a.size) for j, a in enumerate(p.axes) if j != axis))
                 ]
                 tokens = [[part(i, w)[index[0]].flatten() for i, index in places] for w in range(3)]
                 mixed = attend(*tokens, (c * group.size) ** -0.5)
@@ -65,7 +66,10 @@ def slow_neuron_attention(layer, theta):
     return result
 
 
-@pytest.mark.parametrize("space", [ws.mlp((2, 3, 4, 1)), ws.mlp((1, 2)), convolution()], ids=lambda s: s.summary())
+SPACES = [ws.mlp((2, 3, 4, 1)), ws.mlp((1, 2)), convolution(), residual_space(), norm_space(), depthwise_space()]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda s: s.summary())
 @pytest.mark.parametrize("heads", [1, 2])
 def test_agrees_with_a_slow_twin(space, heads):
     torch.manual_seed(0)
@@ -105,8 +109,9 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(block(theta).flatten(), block(theta).flatten())
 
 
-def test_a_parameter_that_carries_a_group_twice_is_refused():
-    recurrent = Parameter("recurrent", (Axis(3, "a", "out"), Axis(3, "a", "in")))
-    space = WeightSpace((NeuronGroup("a", 3),), (recurrent,))
-    with pytest.raises(ws.ModelError, match=r"'recurrent' carries the neuron groups \('a', 'a'\)"):
-        NeuronAttention(space, 4)
+@pytest.mark.parametrize("space", [residual_space(), norm_space(), attention_space()], ids=lambda s: s.summary())
+def test_streams_norms_and_heads(space):
+    """A stream that one parameter carries twice, tied neuron groups, three moving axes; input neurons move too."""
+    torch.manual_seed(0)
+    everything = SymmetryGroup(space, tuple(PERMUTATION if g.tied is None else TRIVIAL for g in space.groups))
+    assert_equivariant(WeightTransformerBlock(space, 4, heads=2), space, everything, channels=4)

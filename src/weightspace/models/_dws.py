@@ -24,6 +24,7 @@ def dws(
     reduction: Reduction = "max",
     neuron_map: Literal["linear", "attention"] = "attention",
     heads: int = 8,
+    rank: int | None = None,
     batch_norm: bool = True,
     dropout: float = 0.1,
     init_scale: float = 1.0,
@@ -42,6 +43,7 @@ def dws(
         reduction: "max", "mean" or "sum" pooling.
         neuron_map: "attention" set layers, or "linear" ones.
         heads: attention heads.
+        rank: of large matrices of coefficients, see `EquivariantLinear`; 32 times ``hidden`` if None.
         batch_norm: normalise each parameter over batch and positions after each layer but the last.
         dropout: probability.
         init_scale: factor on the initial coefficients of the last layer (published for editing: 1e-4 on all
@@ -55,6 +57,7 @@ def dws(
         reduction=reduction,
         neuron_map=neuron_map,
         heads=heads,
+        rank=rank,
         batch_norm=batch_norm,
         dropout=dropout,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise
 
 from torch import nn
 
-from ..group import PERMUTATION
 from ..nn import (
     EquivariantLinear,
     GaussianFourier,
@@ -15,10 +15,10 @@ from ..nn import (
     MonomialActivation,
     SinusoidalPosition,
 )
-from ..space import SymmetryGroup, WeightSpace
+from ..space import WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
-from ._stack import linear_stack
+from ._stack import all_permutations, linear_stack, scaled_symmetry
 
 __all__ = ["monomial_nfn"]
 
@@ -33,6 +33,7 @@ def monomial_nfn(
     readout_depth: int = 3,
     fourier: int | None = 128,
     dropout: float = 0.1,
+    rank: int | None = None,
     published: bool = False,
 ) -> Body:
     r"""Linear layers under the whole group of the architecture, then a read-out of invariant features.
@@ -60,44 +61,51 @@ def monomial_nfn(
             input network; None for none, as always with probes or gradients, and where the group has positive scales,
             whose directions over one channel are signs. Meant for raw weights: ``standardize="scale"`` goes with None.
         dropout: probability, in the read-out.
+        rank: of large matrices of coefficients, see `EquivariantLinear`; 32 times ``hidden`` if None, in the read-out
+            32 times ``readout_hidden``.
         published: the published editing network; the same as the default for an invariant task.
     """
-    symmetry = space.symmetry()
+    symmetry = scaled_symmetry(space)
     readout_hidden = readout_hidden or 4 * hidden
     if published and ports.equivariant:
-        return _published_editor(space, ports, readout_hidden, readout_depth, dropout)
-    if "positive" in {factor.scales for factor in symmetry.factors} or ports.in_channels != ports.raw_channels:
+        return _published_editor(space, ports, readout_hidden, readout_depth, dropout, rank)
+    positive = any(factor.scales in ("positive", "nonzero") for factor in symmetry.factors)
+    if positive or ports.in_channels != ports.raw_channels:
         fourier = None
     # random frequencies of many channels at once would be noise
     narrow = hidden if fourier is None else ports.raw_channels
+    linear = functools.partial(EquivariantLinear, space, symmetry=symmetry, rank=rank or 32 * hidden)
     layers: list[nn.Module] = []
     for i, (wide_in, wide_out) in enumerate(pairwise([ports.in_channels, *[hidden] * (depth - 1), narrow])):
         layers += [MonomialActivation(space, symmetry)] if i > 0 else []
-        layers.append(EquivariantLinear(space, wide_in, wide_out, symmetry=symmetry, gain=2.0))
+        layers.append(linear(wide_in, wide_out, gain=2.0))
     invariant: list[nn.Module] = [InvariantEntries(space, symmetry, narrow)]
     width = narrow
     if fourier is not None:
         invariant.append(GaussianFourier(space, narrow, fourier))
         width = 2 * fourier
-    readout = linear_stack(space, ports._replace(in_channels=width), readout_hidden, readout_depth, dropout=dropout)
+    readout = linear_stack(
+        space, ports._replace(in_channels=width), readout_hidden, readout_depth, rank=rank, dropout=dropout
+    )
     if not ports.equivariant:
         return Body(nn.Sequential(*layers, *invariant, *readout), symmetry)
-    direct = EquivariantLinear(space, ports.in_channels, ports.out, symmetry=symmetry)
-    last = EquivariantLinear(space, narrow, ports.out, symmetry=symmetry, gain=1e-2)  # products are unstable at first
+    direct = linear(ports.in_channels, ports.out)
+    last = linear(narrow, ports.out, gain=1e-2)  # products are unstable at first
     return Body(Modulated(direct, nn.Sequential(*layers), last, nn.Sequential(*invariant, *readout)), symmetry)
 
 
-def _published_editor(space: WeightSpace, ports: Ports, hidden: int, depth: int, dropout: float) -> Body:
+def _published_editor(
+    space: WeightSpace, ports: Ports, hidden: int, depth: int, dropout: float, rank: int | None
+) -> Body:
     """Two linear layers under the group, then Fourier features, positions and an NP-NFN, which break it."""
-    symmetry = space.symmetry()
+    symmetry = scaled_symmetry(space)
     position = SinusoidalPosition(space)
     wide = ports._replace(in_channels=256 + position.extra_channels)
-    everything = SymmetryGroup(space, tuple(PERMUTATION for _ in space.groups))
     layers = [
-        EquivariantLinear(space, ports.in_channels, 16, symmetry=symmetry),
-        EquivariantLinear(space, 16, 1, symmetry=symmetry),
+        EquivariantLinear(space, ports.in_channels, 16, symmetry=symmetry, rank=rank or 32 * hidden),
+        EquivariantLinear(space, 16, 1, symmetry=symmetry, rank=rank or 32 * hidden),
         GaussianFourier(space, 1, 128),
         position,
-        *linear_stack(space, wide, hidden, depth, symmetry=everything, dropout=dropout),
+        *linear_stack(space, wide, hidden, depth, symmetry=all_permutations(space), rank=rank, dropout=dropout),
     ]
     return Body(nn.Sequential(*layers), space.symmetry("permutation"))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..group import PERMUTATION
 from ..nn import GaussianFourier, SinusoidalPosition
 from ..space import SymmetryGroup, WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
-from ._stack import linear_stack
+from ._stack import all_permutations, linear_stack
 
 __all__ = ["hnp_nfn", "np_nfn", "unf"]
 
@@ -22,6 +21,7 @@ def hnp_nfn(
     depth: int | None = None,
     fourier: int | None = 128,
     dropout: float = 0.0,
+    rank: int | None = None,
 ) -> Body:
     """Equivariant linear layers with mean pooling, under permutations of hidden neurons.
 
@@ -35,8 +35,9 @@ def hnp_nfn(
         depth: number of equivariant layers; by default 4 for an equivariant task, 3 for an invariant one.
         fourier: random frequencies of the input features; None for the raw weights.
         dropout: probability.
+        rank: of large matrices of coefficients, see `EquivariantLinear`; 32 times ``hidden`` if None.
     """
-    return _nfn(space, ports, hidden, depth, fourier, dropout, space.symmetry("permutation"), positions=False)
+    return _nfn(space, ports, hidden, depth, fourier, dropout, rank, space.symmetry("permutation"), positions=False)
 
 
 @register("np-nfn")
@@ -48,6 +49,7 @@ def np_nfn(
     positions: bool = True,
     fourier: int | None = 128,
     dropout: float = 0.0,
+    rank: int | None = None,
 ) -> Body:
     """Equivariant linear layers with mean pooling, under permutations of all neurons, inputs and outputs included.
 
@@ -64,13 +66,21 @@ def np_nfn(
         positions: sinusoidal encodings of input and output neurons.
         fourier: random frequencies of the input features; None for the raw weights.
         dropout: probability.
+        rank: of large matrices of coefficients, see `EquivariantLinear`; 32 times ``hidden`` if None.
     """
-    everything = SymmetryGroup(space, (PERMUTATION,) * len(space.groups))
-    return _nfn(space, ports, hidden, depth, fourier, dropout, everything, positions=positions)
+    everything = all_permutations(space)
+    return _nfn(space, ports, hidden, depth, fourier, dropout, rank, everything, positions=positions)
 
 
 @register("unf", standardize="orbit")
-def unf(space: WeightSpace, ports: Ports, hidden: int = 32, depth: int = 4, dropout: float = 0.0) -> Body:
+def unf(
+    space: WeightSpace,
+    ports: Ports,
+    hidden: int = 32,
+    depth: int = 4,
+    dropout: float = 0.0,
+    rank: int | None = None,
+) -> Body:
     """Equivariant linear layers for any axis labels: the universal neural functional.
 
     Parameters may carry any number of neuron groups, each any number of times: recurrent and residual weights see
@@ -84,8 +94,9 @@ def unf(space: WeightSpace, ports: Ports, hidden: int = 32, depth: int = 4, drop
         hidden: channels between the layers.
         depth: number of equivariant layers.
         dropout: probability.
+        rank: of large matrices of coefficients, see `EquivariantLinear`; 32 times ``hidden`` if None.
     """
-    layers = linear_stack(space, ports, hidden, depth, dropout=dropout)
+    layers = linear_stack(space, ports, hidden, depth, rank=rank, dropout=dropout)
     return Body(nn.Sequential(*layers), space.symmetry("permutation"))
 
 
@@ -96,6 +107,7 @@ def _nfn(
     depth: int | None,
     fourier: int | None,
     dropout: float,
+    rank: int | None,
     symmetry: SymmetryGroup,
     *,
     positions: bool,
@@ -118,6 +130,7 @@ def _nfn(
         hidden,
         depth,
         symmetry=symmetry,
+        rank=rank,
         dropout=dropout,
         head_width=2 * hidden,
     )

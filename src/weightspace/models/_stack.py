@@ -7,11 +7,29 @@ from typing import Literal
 
 from torch import nn
 
+from ..group import PERMUTATION, TRIVIAL
 from ..nn import BatchNorm, Dropout, EquivariantLinear, InvariantPool, Pointwise, Reduction, head, relu_
 from ..space import SymmetryGroup, WeightSpace
 from ._metanetwork import Ports
 
-__all__ = ["linear_stack"]
+__all__ = ["all_permutations", "linear_stack", "scaled_symmetry"]
+
+
+def all_permutations(space: WeightSpace) -> SymmetryGroup:
+    """Permutations of input and output neurons beside those of hidden ones."""
+    hidden = space.symmetry("permutation")
+    factors = zip(space.groups, hidden.factors, strict=True)
+    return SymmetryGroup(space, tuple(PERMUTATION if g.kind != "hidden" else factor for g, factor in factors))
+
+
+def scaled_symmetry(space: WeightSpace) -> SymmetryGroup:
+    """The largest group of permutations and scales that entry-wise maps can respect.
+
+    Permutations stand in for general matrices, and units that are not permuted are not scaled.
+    """
+    group = space.symmetry().restricted(linear=False)
+    moved = [group.factor(neurons.units).permutes for neurons in space.groups]
+    return SymmetryGroup(space, tuple(f if moves else TRIVIAL for f, moves in zip(group.factors, moved, strict=True)))
 
 
 def linear_stack(
@@ -24,6 +42,7 @@ def linear_stack(
     reduction: Reduction = "mean",
     neuron_map: Literal["linear", "attention"] = "linear",
     heads: int = 8,
+    rank: int | None = None,
     batch_norm: bool = False,
     dropout: float = 0.0,
     head_width: int | None = None,
@@ -39,6 +58,8 @@ def linear_stack(
         reduction: see `EquivariantLinear`, as for the next two.
         neuron_map: per-neuron maps.
         heads: attention heads.
+        rank: of large matrices of coefficients; 32 times ``hidden`` if None, at which matrices are large where about 64
+            parameters, or plain entries of them, meet. All published configurations have fewer.
         batch_norm: normalise each parameter over batch and positions after each layer but the last.
         dropout: probability.
         head_width: of the head; four times ``hidden`` if None.
@@ -58,6 +79,7 @@ def linear_stack(
                 reduction=reduction,
                 neuron_map=neuron_map,
                 heads=heads,
+                rank=rank or 32 * hidden,
                 gain=2.0,
             )
         )

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._errors import ModelError
-from ..group import PERMUTATION
 from ..nn import head
-from ..space import SymmetryGroup, WeightFeatures, WeightSpace
+from ..space import WeightFeatures, WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
+from ._stack import all_permutations
 
 __all__ = ["StatisticsPredictor", "statnet", "weight_statistics"]
 
@@ -36,7 +36,7 @@ def weight_statistics(theta: WeightFeatures) -> Float[Tensor, "batch features"]:
     """
     parts = []
     for tensor in theta.tensors:
-        entries = tensor.flatten(1, -2)
+        entries = tensor.reshape(len(theta), -1, theta.channels)
         count = entries.shape[1]
         mean = entries.mean(1, keepdim=True)
         variance = (entries - mean).square().sum(1, keepdim=True) / max(1, count - 1)
@@ -72,7 +72,7 @@ def statnet(space: WeightSpace, ports: Ports, hidden: int = 1000, depth: int = 3
     """
     features = (2 + len(_QUANTILES)) * ports.in_channels * len(space.parameters)
     net = nn.Sequential(_WeightStatistics(), head(features, hidden, ports.out, dropout, depth))
-    return Body(net, SymmetryGroup(space, (PERMUTATION,) * len(space.groups)))
+    return Body(net, all_permutations(space))
 
 
 class StatisticsPredictor:

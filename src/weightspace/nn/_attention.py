@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._errors import ModelError
 from ..space import WeightFeatures, WeightSpace
 from ._dropout import dropout
 from ._layout import check_space
@@ -48,7 +47,9 @@ class NeuronAttention(nn.Module):
       all entries of the parameter.
 
     Scores contract over the neurons, so they hold products such as :math:`W_l W_l^T` and :math:`W_{l+1} W_l`, which
-    no message passing forms. Commutes with permutations of every neuron group, input and output ones included.
+    no message passing forms. Commutes with permutations of every neuron group, input and output ones included. Neuron
+    groups of the same units are one group here; a parameter that carries one twice has rows and columns among its
+    tokens.
 
     Source: Zhou et al. (2023), arXiv 2305.13546.
 
@@ -56,26 +57,18 @@ class NeuronAttention(nn.Module):
         space: weight space of the features.
         channels: channels of the input and of the result.
         heads: wanted number of heads; the greatest common divisor with ``channels`` is taken.
-
-    Raises:
-        ModelError: for a parameter that carries a neuron group twice.
     """
 
     def __init__(self, space: WeightSpace, channels: int, heads: int = 4) -> None:
         super().__init__()
         self.space, self.channels, self.heads = space, channels, math.gcd(heads, channels)
         self.project = nn.Linear(channels, 3 * channels)
-        # for each neuron group: (position of the parameter, axis of the tensor) wherever it is carried
+        # for the units of each neuron group: (position of the parameter, axis of the tensor) wherever they are carried
         self._carriers: dict[str, list[tuple[int, int]]] = {}
         for i, parameter in enumerate(space.parameters):
-            if len(set(parameter.groups)) != len(parameter.groups):
-                raise ModelError(
-                    f"parameter {parameter.name!r} carries the neuron groups {parameter.groups}; attention between "
-                    "rows and columns takes parameters that carry each group once"
-                )
             for axis, label in enumerate(parameter.axes, start=1):
                 if label.group is not None:
-                    self._carriers.setdefault(label.group, []).append((i, axis))
+                    self._carriers.setdefault(space.group(label.group).units, []).append((i, axis))
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the map."""
@@ -93,7 +86,13 @@ class NeuronAttention(nn.Module):
 
     def _between_parameters(self, theta: WeightFeatures) -> Float[Tensor, "batch parameters channels"]:
         """The global term; the mean of the projections is the projection of the mean."""
-        means = torch.stack([tensor.flatten(1, -2).mean(1) for tensor in theta.tensors], dim=1)
+        means = torch.stack(
+            [
+                tensor.mean(tuple(range(1, tensor.dim() - 1))) if tensor.dim() > 2 else tensor
+                for tensor in theta.tensors
+            ],
+            dim=1,
+        )
         q, k, v = self.project(means).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 

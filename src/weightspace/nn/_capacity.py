@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .._errors import ModelError
 from ..space import Axis, NeuronGroup, Parameter, WeightFeatures, WeightSpace
+from ._encoding import check_dense
 from ._norm import LearnedScale
 
 __all__ = ["OutputCapacityExpansion", "merge_ensemble"]
@@ -54,8 +55,10 @@ def merge_ensemble(space: WeightSpace, theta: WeightFeatures) -> tuple[WeightSpa
         The space with k times as many units in every hidden group, and B networks of it (one channel).
 
     Raises:
-        ModelError: if ``theta`` is of another space.
+        ModelError: if ``theta`` is of another space, or the networks are no feed-forward layers: of those only the
+            average of what they compute is known, ``space.realize(theta, x).mean(-1)``.
     """
+    check_dense(space, "merged ensembles")
     if theta.space != space:
         raise ModelError(f"the ensemble is of another weight space: {space.difference(theta.space)}")
     k = theta.channels

@@ -111,7 +111,8 @@ class LearnedPosition(nn.Module):
         super().__init__()
         self.space, self.channels = space, channels
         self.parameter = nn.Parameter(0.1 * torch.randn(len(space.parameters), channels))
-        self._named = {group.name: i for i, group in enumerate(g for g in space.groups if g.kind != "hidden")}
+        ends = [group for group in space.groups if group.kind != "hidden"]
+        self._named = {group.name: i for i, group in enumerate(ends)}
         self.unit = nn.ParameterList(0.1 * torch.randn(space.group(name).size, channels) for name in self._named)
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
@@ -126,13 +127,9 @@ class LearnedPosition(nn.Module):
 
 
 def _ends(space: WeightSpace, parameter: Parameter) -> list[tuple[str, int]]:
-    """The axes of a parameter that carry input or output units: (neuron group, place)."""
-    kinds = {group.name: group.kind for group in space.groups}
-    return [
-        (axis.group, i)
-        for i, axis in enumerate(parameter.axes)
-        if axis.group is not None and kinds[axis.group] != "hidden"
-    ]
+    """The axes of a parameter that carry input or output units, or units tied to such: (neuron group, place)."""
+    units = [(i, space.group(axis.group).units) for i, axis in enumerate(parameter.axes) if axis.group is not None]
+    return [(name, i) for i, name in units if space.group(name).kind != "hidden"]
 
 
 def _along(code: Float[Tensor, "units channels"], axis: int, parameter: Parameter) -> Tensor:
@@ -162,7 +159,7 @@ class ProbeFeatures(nn.Module):
         out_channels: ``channels``.
 
     Raises:
-        ModelError: if a parameter has axes without neurons, so that the space cannot run its networks.
+        ModelError: for networks that are no feed-forward layers of neurons; see `check_dense`.
     """
 
     def __init__(self, space: WeightSpace, in_channels: int, probes: int, channels: int = 8) -> None:
@@ -193,12 +190,24 @@ class ProbeFeatures(nn.Module):
         return WeightFeatures(self.space, tuple(tensors))
 
 
-def check_dense(space: WeightSpace) -> None:
-    """Refuses a space with a parameter that is neither a weight between two neuron groups nor a vector of one."""
+def check_dense(space: WeightSpace, what: str = "features of what the networks compute") -> None:
+    """Refuses spaces whose single neurons are not known.
+
+    These are all but feed-forward layers: traced modules that are no chains of layers, and any parameter that is
+    neither a weight between two neuron groups nor a vector of one.
+    """
+    if space.program is not None:
+        raise ModelError(
+            f"{what} need networks of linear layers and activations alone; this space is of a traced module with "
+            "other operations"
+        )
     for parameter in space.parameters:
-        groups = parameter.groups
-        if len(groups) != len(parameter.axes) or len(groups) > 2 or len(set(groups)) < len(groups):
+        carried = [list(axis.carried()) for axis in parameter.axes]
+        sides = [side for axis in carried for _, side in axis]
+        names = {name for axis in carried for name, _ in axis}
+        whole = all(len(axis) == 1 for axis in carried) and not any(space.group(name).tied for name in names)
+        if not whole or sides not in (["out"], ["out", "in"]) or len(names) < len(sides):
             raise ModelError(
-                f"parameter {parameter.name!r} has shape {parameter.shape}; features of what the networks compute need "
-                "weights between two different neuron groups and vectors of one, in all parameters"
+                f"parameter {parameter.name!r} has shape {parameter.shape}; {what} need weights between two different "
+                "neuron groups and vectors of one, in all parameters"
             )

@@ -95,7 +95,7 @@ class NeuronGradients(nn.Module):
         dropout: probability, of the features of the neurons after the average.
 
     Raises:
-        ModelError: if a parameter has axes without neurons, so that the space cannot run its networks.
+        ModelError: for networks that are no feed-forward layers of neurons; see `check_dense`.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,11 @@ from ..space import Axis, Parameter, SymmetryGroup, WeightFeatures, WeightSpace
 
 __all__ = ["Layout", "Way", "autocast_dtype", "check_space", "layouts", "ways"]
 
-Label = tuple[str, int]
-"""A neuron group, and the charge with which an index over it is scaled: 0 for an invariant one."""
+Charge = tuple[tuple[str, int], ...]
+"""How often an index is scaled by which neuron groups: (name, exponent), sorted, exponents modulo 2 for signs."""
+
+Label = tuple[str, Charge]
+"""The neuron group whose permutations move an index, and the charge with which it is scaled."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,19 @@ class Layout:
     """The axes of one parameter, split into those that a group moves and dense ones.
 
     Attributes:
-        groups: the neuron groups of the moving axes, in their order.
-        charges: how often each moving axis is scaled by its neuron's scale: 1 or -1, or 0 where nothing scales.
-        signs: whether the scales of a moving axis are signs, whose charges count modulo 2.
+        units: for each moving axis the neuron group whose permutations move it.
+        charges: how each moving axis is scaled; empty where nothing scales it.
+        signs: the neuron groups whose scales are signs.
         order: axes of a tensor [batch, *axes, channels] with the moving axes in front.
+        sizes: of the moving axes.
         dense: sizes of the dense axes; they are folded into the channels.
     """
 
-    groups: tuple[str, ...]
-    charges: tuple[int, ...]
-    signs: tuple[bool, ...]
+    units: tuple[str, ...]
+    charges: tuple[Charge, ...]
+    signs: frozenset[str]
     order: tuple[int, ...]
+    sizes: tuple[int, ...]
     dense: tuple[int, ...]
 
     @property
@@ -43,7 +48,7 @@ class Layout:
 
     def fold(self, tensor: Tensor) -> Tensor:
         """[batch, *axes, channels] -> [batch, *moving, dense * channels]; a view where no dense axis comes first."""
-        return tensor.permute(self.order).flatten(1 + len(self.groups)) if self.dense else tensor
+        return tensor.permute(self.order).flatten(1 + len(self.units)) if self.dense else tensor
 
     def unfold(self, tensor: Tensor) -> Tensor:
         """The inverse of `fold`."""
@@ -55,8 +60,15 @@ class Layout:
 
     def label(self, block: tuple[int, ...]) -> Label:
         """Neuron group and charge of an index that runs over several moving axes at once."""
-        charge = sum(self.charges[i] for i in block)
-        return self.groups[block[0]], charge % 2 if self.signs[block[0]] else charge
+        return self.units[block[0]], _product((self.charges[i] for i in block), self.signs)
+
+
+def _product(charges: Iterable[Charge], signs: frozenset[str]) -> Charge:
+    total: dict[str, int] = {}
+    for name, exponent in itertools.chain.from_iterable(charges):
+        total[name] = total.get(name, 0) + exponent
+    reduced = {name: exponent % 2 if name in signs else exponent for name, exponent in total.items()}
+    return tuple(sorted((name, exponent) for name, exponent in reduced.items() if exponent))
 
 
 @dataclass(frozen=True)
@@ -79,54 +91,64 @@ def layouts(space: WeightSpace, symmetry: SymmetryGroup) -> tuple[Layout, ...]:
 
     A permuted group of one unit has nothing to permute and counts as dense: tying and pooling coincide on it, and the
     basis of equivariant maps would hold every such term twice.
+
+    Raises:
+        ModelError: for general linear groups, and for scales of neurons that are not permuted.
     """
     for group, factor in zip(space.groups, symmetry.factors, strict=True):
-        if factor.scales != "none" and not factor.permutes:
+        if factor.scales == "linear":
+            raise ModelError(
+                f"neuron group {group.name!r}: no entry-wise map commutes with general matrices; take permutations in "
+                "their place, with symmetry.restricted(linear=False)"
+            )
+        if factor.scales != "none" and not symmetry.factor(group.units).permutes:
             raise ModelError(f"neuron group {group.name!r}: a group that scales neurons must permute them too")
     return tuple(_layout(parameter, space, symmetry) for parameter in space.parameters)
 
 
 def _layout(parameter: Parameter, space: WeightSpace, symmetry: SymmetryGroup) -> Layout:
-    def scales(axis: Axis) -> str:
-        return "none" if axis.group is None else symmetry.factor(axis.group).scales
+    signs = frozenset(g.name for g in space.groups if symmetry.factor(g.name).scales == "signs")
+
+    def charge(axis: Axis) -> Charge:
+        scaled = [(name, side) for name, side in axis.carried() if symmetry.factor(name).scales != "none"]
+        return _product((((name, 1 if side == "out" else -1),) for name, side in scaled), signs)
 
     def moves(axis: Axis) -> bool:
-        return axis.group is not None and (
-            scales(axis) != "none" or (symmetry.factor(axis.group).permutes and axis.size > 1)
-        )
+        if axis.group is None:
+            return False
+        return bool(charge(axis)) or (axis.size > 1 and symmetry.factor(space.group(axis.group).units).permutes)
 
     moving = [i for i, axis in enumerate(parameter.axes) if moves(axis)]
     dense = [i for i in range(len(parameter.axes)) if i not in moving]
     axes = [parameter.axes[i] for i in moving]
     return Layout(
-        groups=tuple(str(axis.group) for axis in axes),
-        charges=tuple(
-            0 if scales(a) == "none" else -1 if (a.side, scales(a)) == ("in", "positive") else 1 for a in axes
-        ),
-        signs=tuple(scales(axis) == "signs" for axis in axes),
+        units=tuple(space.group(str(axis.group)).units for axis in axes),
+        charges=tuple(map(charge, axes)),
+        signs=signs,
         order=(0, *(1 + i for i in moving), *(1 + i for i in dense), 1 + len(parameter.axes)),
+        sizes=tuple(axis.size for axis in axes),
         dense=tuple(parameter.axes[i].size for i in dense),
     )
 
 
 def ways(i: int, layout: Layout) -> Iterator[Way]:
     """All ways to read parameter i that a symmetry allows: what is pooled over must not be scaled."""
-    for blocks in _partitions(layout.groups, len(layout.groups)):
-        free = [b for b, block in enumerate(blocks) if layout.label(block)[1] == 0]
+    for blocks in _partitions(layout.units, len(layout.units)):
+        free = [b for b, block in enumerate(blocks) if not layout.label(block)[1]]
         for count in range(len(free) + 1):
             for pooled in itertools.combinations(free, count):
                 yield Way(i, blocks, tuple(b for b in range(len(blocks)) if b not in pooled))
 
 
-def _partitions(groups: tuple[str, ...], n: int) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """The partitions of the first n axes into blocks of one neuron group each."""
+def _partitions(units: tuple[str, ...], n: int) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """The partitions of the first n axes into blocks of the same units each."""
     if n == 0:
         yield ()
         return
-    for rest in _partitions(groups, n - 1):
+    for rest in _partitions(units, n - 1):
         yield (*rest, (n - 1,))
         for b, block in enumerate(rest):
-            if groups[block[0]] == groups[n - 1]:
+            if units[block[0]] == units[n - 1]:
                 yield (*rest[:b], (*block, n - 1), *rest[b + 1 :])
 
 

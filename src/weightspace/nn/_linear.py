@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from .._errors import ModelError
 from ..space import SymmetryGroup, WeightFeatures, WeightSpace
 from ._layout import Way, check_space, layouts
-from ._pool import Reduction, add_rows_and_columns, map_and_pool, reduce
+from ._pool import Reduction, map_and_pool, reduce
 from ._set_attention import SetAttention
-from ._terms import Kind, Reader, diagonal, kinds
+from ._terms import Kind, Reader, Terms, assemble, kinds
 
 __all__ = ["EquivariantLinear", "InvariantPool"]
 
@@ -45,11 +45,15 @@ class EquivariantLinear(nn.Module):
         reduction: how axes are pooled: "mean", "sum" or "max" ("max" is not linear).
         neuron_map: "linear", or "attention" over the neurons of each group (the set layers of DWS; not linear).
         heads: attention heads.
+        rank: bound on the rank of each matrix of coefficients that has more entries than its two factors of that
+            rank would have; every entry then also has a map of its own channels, which goes around the factors. None
+            for all coefficients: their number grows with the square of the plain and dense entries (784 pixels, 197
+            positions) and of the parameters that share a neuron group (a residual stream).
         gain: variance of the output relative to that of the input at initialisation; 2 in front of a ReLU.
 
     Raises:
-        ModelError: for a group that scales neurons and does not permute them, attention over neurons that are scaled,
-            or an unknown option.
+        ModelError: for a general linear group, a group that scales neurons and does not permute them, attention over
+            neurons that are scaled, an unknown option, or a matrix of more than 2^28 coefficients.
 
     Note:
         Gradients are fused by hand, so the transforms of `torch.func` (vmap, jvp) do not go through the layer. Where
@@ -72,6 +76,7 @@ class EquivariantLinear(nn.Module):
         reduction: Reduction = "mean",
         neuron_map: Literal["linear", "attention"] = "linear",
         heads: int = 8,
+        rank: int | None = None,
         gain: float = 1.0,
     ) -> None:
         super().__init__()
@@ -83,18 +88,37 @@ class EquivariantLinear(nn.Module):
         self.space, self.in_channels, self.out_channels, self.reduction = space, in_channels, out_channels, reduction
         self._layouts = layouts(space, symmetry or space.symmetry("permutation"))
         self._kinds = kinds(self._layouts)
-        self.maps = nn.ModuleList()
-        for kind in self._kinds:
-            sizes = sum(self._widths(kind.reads, in_channels)), sum(self._widths(kind.writes, out_channels))
-            if len(kind.labels) != 1 or neuron_map == "linear":
-                self.maps.append(nn.Linear(*sizes, bias=not kind.labels))
-            elif kind.labels[0][1] != 0:
-                raise ModelError(
-                    "attention over neurons does not commute with scales or signs: use neuron_map='linear'"
-                )
-            else:
-                self.maps.append(SetAttention(*sizes, heads))
+        self.maps = nn.ModuleList(self._coefficients(kind, neuron_map, heads, rank) for kind in self._kinds)
+        self.around = nn.ModuleDict()
+        for kind, module in zip(self._kinds, self.maps, strict=True):
+            for way in kind.writes if isinstance(module, nn.Sequential) else ():
+                if len(way.kept) == len(self._layouts[way.parameter].units):
+                    self.around[str(way.parameter)] = nn.Linear(in_channels, out_channels, bias=False)
         self.reset_parameters(gain)
+
+    def _coefficients(self, kind: Kind, neuron_map: str, heads: int, rank: int | None) -> nn.Module:
+        """The map of one kind of terms: linear or a set layer, through a bottleneck if it is large."""
+        inputs, outputs = (
+            sum(self._widths(kind.reads, self.in_channels)),
+            sum(self._widths(kind.writes, self.out_channels)),
+        )
+        low = rank is not None and rank * (inputs + outputs) < inputs * outputs
+        size = rank * max(inputs, outputs) if low and rank is not None else inputs * outputs
+        if size > 2**28:
+            raise ModelError(
+                f"the terms of neuron groups {[name for name, _ in kind.labels]} have {inputs} features in and "
+                f"{outputs} out for each index, which takes a matrix of {size} coefficients; pass a smaller rank or "
+                "fewer channels, or take np-nfn or nft, which see input and output neurons one by one"
+            )
+        attention = len(kind.labels) == 1 and neuron_map == "attention"
+        if attention and kind.labels[0][1]:
+            raise ModelError("attention over neurons does not commute with scales or signs: use neuron_map='linear'")
+        if low and rank is not None:
+            middle = [SetAttention(rank, rank, heads)] if attention else []
+            return nn.Sequential(
+                nn.Linear(inputs, rank, bias=False), *middle, nn.Linear(rank, outputs, bias=not kind.labels)
+            )
+        return SetAttention(inputs, outputs, heads) if attention else nn.Linear(inputs, outputs, bias=not kind.labels)
 
     def _widths(self, some: list[Way], channels: int) -> list[int]:
         return [channels * self._layouts[way.parameter].multiplicity for way in some]
@@ -105,32 +129,34 @@ class EquivariantLinear(nn.Module):
         Set layers keep torch's smaller default: their residuals add up, and large inputs saturate the attention.
         """
         written = [way.parameter for kind in self._kinds for way in kind.writes]
-        for kind, linear in zip(self._kinds, self.maps, strict=True):
-            if isinstance(linear, nn.Linear):
-                alone = all(written.count(way.parameter) == 1 for way in kind.writes)
-                nn.init.normal_(linear.weight, std=math.sqrt(gain / (1 if alone else 2) / linear.in_features))
-                if linear.bias is not None:
-                    nn.init.zeros_(linear.bias)
+        for kind, module in zip(self._kinds, self.maps, strict=True):
+            share = gain if all(written.count(way.parameter) == 1 for way in kind.writes) else gain / 2
+            if isinstance(module, nn.Linear):
+                _draw(module, share)
+            elif isinstance(module, nn.Sequential):
+                _draw(cast(nn.Linear, module[0]), 1.0)
+                _draw(cast(nn.Linear, module[-1]), share / 2)
+        for linear in self.around.values():
+            _draw(cast(nn.Linear, linear), gain / 2)
 
     def linear_parameters(self) -> list[nn.Parameter]:
         """The coefficients of the linear part, without the invariant biases."""
-        biases = [m.bias for m in self.maps if isinstance(m, nn.Linear)]
-        return [p for p in self.parameters() if not any(p is bias for bias in biases)]
+        return [p for name, p in self.named_parameters() if not name.endswith("bias")]
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the map."""
         check_space(self.space, theta, self.in_channels)
         reader = Reader(self._layouts, theta, self.reduction)
-        terms: list[dict[tuple[tuple[int, ...], ...], dict[tuple[int, ...], Tensor]]] = [{} for _ in self._layouts]
+        terms: list[Terms] = [{} for _ in self._layouts]
         for kind, module in zip(self._kinds, self.maps, strict=True):
             y = self._product(kind, module, reader)
             parts = [y] if len(kind.writes) == 1 else y.split(self._widths(kind.writes, self.out_channels), dim=-1)
             for way, part in zip(kind.writes, parts, strict=True):
                 terms[way.parameter].setdefault(way.blocks, {})[way.kept] = part
         tensors = []
-        for parameter, layout, by_blocks in zip(self.space.parameters, self._layouts, terms, strict=True):
-            sizes = [parameter.axes[i - 1].size for i in layout.order[1 : 1 + len(layout.groups)]]
-            tensors.append(layout.unfold(_assemble(by_blocks, sizes)))
+        for i, (layout, by_blocks) in enumerate(zip(self._layouts, terms, strict=True)):
+            out = layout.unfold(assemble(by_blocks, layout.sizes))
+            tensors.append(out + self.around[str(i)](theta.tensors[i]) if str(i) in self.around else out)
         return WeightFeatures(self.space, tuple(tensors))
 
     def _product(self, kind: Kind, module: nn.Module, reader: Reader) -> Tensor:
@@ -141,7 +167,10 @@ class EquivariantLinear(nn.Module):
             out: Tensor = module(x)
             return out
         # the pools of these entries are wanted by the kinds with one index, and cost least beside the product
-        y, rows, columns = map_and_pool(x, cast(nn.Linear, module).weight.mT, self.reduction)
+        first, *rest = module if isinstance(module, nn.Sequential) else [module]
+        y, rows, columns = map_and_pool(x, cast(nn.Linear, first).weight.mT, self.reduction)
+        for linear in rest:
+            y = linear(y)
         widths = self._widths(kind.reads, self.in_channels)
         for way, row, column in zip(kind.reads, rows.split(widths, -1), columns.split(widths, -1), strict=True):
             reader.keep(way, 0, row)
@@ -153,50 +182,10 @@ class EquivariantLinear(nn.Module):
         return f"{self.in_channels} -> {self.out_channels}, reduction={self.reduction}"
 
 
-def _assemble(by_blocks: dict[tuple[tuple[int, ...], ...], dict[tuple[int, ...], Tensor]], sizes: list[int]) -> Tensor:
-    """The sum of all terms of one parameter: [batch, *sizes, channels]."""
-    whole: Tensor | None = None
-    for blocks, terms in sorted(by_blocks.items(), key=lambda item: -len(item[0])):
-        total = _broadcast_sum(terms, [sizes[block[0]] for block in blocks])
-        if whole is None:
-            whole = total if len(blocks) == len(sizes) else _on_diagonal(total, blocks, sizes)
-        else:
-            whole = whole + _on_diagonal(total, blocks, sizes)
-    assert whole is not None
-    return whole
-
-
-def _broadcast_sum(terms: dict[tuple[int, ...], Tensor], sizes: list[int]) -> Tensor:
-    """The sum of terms that each have some of the indices, in any order."""
-    natural = {}
-    for kept, term in terms.items():
-        order = sorted(kept)
-        places = [1 + kept.index(b) for b in order]
-        natural[tuple(order)] = term if places == sorted(places) else term.permute(0, *places, -1)
-    alone = natural.pop((), None)
-    if alone is not None and sizes:
-        key = (0,) if len(sizes) > 1 or not natural else next(iter(natural))
-        alone = alone.unsqueeze(1)
-        natural[key] = natural[key] + alone if key in natural else alone.expand(-1, sizes[0], -1)
-    elif alone is not None:
-        return alone
-    if len(sizes) == 2 and (0, 1) in natural:
-        return add_rows_and_columns(natural[0, 1].contiguous(), natural.get((0,)), natural.get((1,)))
-    total: Tensor | None = None
-    for kept, term in natural.items():
-        for b in range(len(sizes)):
-            if b not in kept:
-                term = term.unsqueeze(1 + b)
-        total = term if total is None else total + term
-    assert total is not None
-    return total.expand(-1, *sizes, -1)
-
-
-def _on_diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...], sizes: list[int]) -> Tensor:
-    """[batch, *blocks, channels] -> [batch, *axes, channels]: zero but where the axes of each block agree."""
-    full = x.new_zeros(x.shape[0], *sizes, x.shape[-1])
-    diagonal(full, blocks).copy_(x)
-    return full
+def _draw(linear: nn.Linear, gain: float) -> None:
+    nn.init.normal_(linear.weight, std=math.sqrt(gain / linear.in_features))
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
 
 
 class InvariantPool(nn.Module):
@@ -231,7 +220,7 @@ class InvariantPool(nn.Module):
         parts = []
         for layout, tensor in zip(self._layouts, theta.tensors, strict=True):
             x = layout.fold(tensor)
-            for _ in layout.groups:
+            for _ in layout.units:
                 x = reduce(x, 1, self.reduction)
             parts.append(x)
         return torch.cat(parts, dim=-1)

@@ -22,12 +22,15 @@ def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries chann
 
 
 def _scales(space: WeightSpace, symmetry: SymmetryGroup) -> list[set[str]]:
-    """By which kinds of factors the entries of each parameter are scaled."""
-    return [{str(symmetry.factor(name).scales) for name in p.groups} - {"none"} for p in space.parameters]
+    """By which kinds of factors the entries of each parameter are scaled: signs, positive numbers, both or neither."""
+    kinds = {"none": set(), "nonzero": {"signs", "positive"}}
+    carried = [[name for axis in p.axes for name, _ in axis.carried()] for p in space.parameters]
+    factors = [[str(symmetry.factor(name).scales) for name in names] for names in carried]
+    return [set().union(*(kinds.get(factor, {factor}) for factor in some)) for some in factors]
 
 
 class MonomialActivation(nn.Module):
-    """A pointwise non-linearity that commutes with the group on every parameter.
+    """A pointwise non-linearity that commutes with a group of permutations and scales on every parameter.
 
     ReLU where entries are scaled by positive numbers, or not at all; the sine where they change sign; where they do
     both, ``x``, as no other pointwise function commutes with all real factors.

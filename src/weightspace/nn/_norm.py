@@ -105,10 +105,10 @@ class Standardize(nn.Module):
 
     Args:
         space: weight space of the networks.
-        mode: over what statistics are shared beside the networks: "orbit" shares them over each orbit of entries
-            under permutations of hidden neurons and "tensor" over all entries of a parameter, which are both
-            equivariant; "entry" shares nothing, as published for DWS, and is *not* equivariant; "scale" is "orbit"
-            without the mean, which commutes with signs and scales of neurons too; "none" does nothing.
+        mode: over what statistics are shared beside the networks: "orbit" shares them over all axes that carry
+            permuted hidden neurons and "tensor" over all entries of a parameter, which are both equivariant; "entry"
+            shares nothing, as published for DWS, and is *not* equivariant; "scale" is "orbit" without the mean, which
+            commutes with signs and scales of neurons too; "none" does nothing.
         channels: channels of the input.
     """
 
@@ -117,7 +117,8 @@ class Standardize(nn.Module):
         if mode not in get_args(Standardization):
             raise ModelError(f"standardize: expected one of {', '.join(get_args(Standardization))}, found {mode!r}")
         self.space, self.mode, self.channels = space, mode, channels
-        hidden = {group.name for group in space.groups if group.kind == "hidden"}
+        permutations = space.symmetry("permutation")
+        hidden = {group.name for group in space.groups if permutations.factor(group.units).permutes}
         self._shared: list[list[int]] = []
         for i, parameter in enumerate(space.parameters):
             every = mode == "tensor"

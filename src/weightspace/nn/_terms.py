@@ -1,16 +1,20 @@
-"""The terms of an equivariant linear map, and the parameters read in all the ways that they need."""
+"""The terms of an equivariant linear map: the parameters read in all the ways that they need, and written."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from ..space import WeightFeatures
 from ._layout import Label, Layout, Way, ways
-from ._pool import Reduction, reduce
+from ._pool import Reduction, add_rows_and_columns, reduce
 
-__all__ = ["Kind", "Reader", "diagonal", "kinds"]
+__all__ = ["Kind", "Reader", "Terms", "assemble", "kinds"]
+
+Terms = dict[tuple[tuple[int, ...], ...], dict[tuple[int, ...], Tensor]]
+"""What is to be summed into one parameter: by partition of its axes, and by the indices that a term has."""
 
 
 class Kind:
@@ -74,11 +78,11 @@ class Reader:
                 x = self._pooled(way, larger)
                 self.seen[key] = reduce(x, 1 + sorted(larger).index(pooled), self.reduction)
             else:
-                self.seen[key] = diagonal(self.folded[way.parameter], way.blocks)
+                self.seen[key] = _diagonal(self.folded[way.parameter], way.blocks)
         return self.seen[key]
 
 
-def diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...]) -> Tensor:
+def _diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...]) -> Tensor:
     """[batch, *axes, channels] -> [batch, *blocks, channels]: the axes of a block run together. A view."""
     axes = [b for axis in range(x.dim() - 2) for b, block in enumerate(blocks) if axis in block]
     for b, block in enumerate(blocks):
@@ -87,3 +91,49 @@ def diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...]) -> Tensor:
             x = x.diagonal(dim1=1 + first, dim2=1 + second).movedim(-1, 1 + first)
             del axes[second]
     return x
+
+
+def assemble(by_blocks: Terms, sizes: Sequence[int]) -> Tensor:
+    """The sum of all terms of one parameter: [batch, *sizes, channels]."""
+    whole: Tensor | None = None
+    for blocks, terms in sorted(by_blocks.items(), key=lambda item: -len(item[0])):
+        total = _broadcast_sum(terms, [sizes[block[0]] for block in blocks])
+        if whole is None:
+            whole = total if len(blocks) == len(sizes) else _on_diagonal(total, blocks, sizes)
+        else:
+            whole = whole + _on_diagonal(total, blocks, sizes)
+    assert whole is not None
+    return whole
+
+
+def _broadcast_sum(terms: dict[tuple[int, ...], Tensor], sizes: Sequence[int]) -> Tensor:
+    """The sum of terms that each have some of the indices, in any order."""
+    natural = {}
+    for kept, term in terms.items():
+        order = sorted(kept)
+        places = [1 + kept.index(b) for b in order]
+        natural[tuple(order)] = term if places == sorted(places) else term.permute(0, *places, -1)
+    alone = natural.pop((), None)
+    if alone is not None and sizes:
+        key = (0,) if len(sizes) > 1 or not natural else next(iter(natural))
+        alone = alone.unsqueeze(1)
+        natural[key] = natural[key] + alone if key in natural else alone.expand(-1, sizes[0], -1)
+    elif alone is not None:
+        return alone
+    if len(sizes) == 2 and (0, 1) in natural:
+        return add_rows_and_columns(natural[0, 1].contiguous(), natural.get((0,)), natural.get((1,)))
+    total: Tensor | None = None
+    for kept, term in natural.items():
+        for b in range(len(sizes)):
+            if b not in kept:
+                term = term.unsqueeze(1 + b)
+        total = term if total is None else total + term
+    assert total is not None
+    return total.expand(-1, *sizes, -1)
+
+
+def _on_diagonal(x: Tensor, blocks: tuple[tuple[int, ...], ...], sizes: Sequence[int]) -> Tensor:
+    """[batch, *blocks, channels] -> [batch, *axes, channels]: zero but where the axes of each block agree."""
+    full = x.new_zeros(x.shape[0], *sizes, x.shape[-1])
+    _diagonal(full, blocks).copy_(x)
+    return full
