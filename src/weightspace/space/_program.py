@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from .._errors import SpaceError
@@ -17,7 +19,7 @@ from .._errors import SpaceError
 if TYPE_CHECKING:
     from ._features import WeightFeatures
 
-__all__ = ["Program"]
+__all__ = ["Program", "plain_attention"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,8 @@ class Program:
             return functional_call(self.module, weights | fixed, arguments)
 
         try:
-            out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
+            with plain_attention(), _batched_attention(theta.device):
+                out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
         except RuntimeError as error:
             if "Batching rule not implemented" not in str(error):
                 raise
@@ -104,6 +107,22 @@ class Program:
                 f"x is {x.dtype} on {x.device}, the networks are {theta.dtype} on {theta.device}; use x.to(...)"
             )
         return 0 if x.dim() == rank + 1 else None
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Without the fused operations of torch's transformer layers, which can be neither traced nor batched."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _batched_attention(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU the fused attention is the one operation of transformers that vmap would run network by network."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _one_by_one(

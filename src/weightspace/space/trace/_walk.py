@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from ..._errors import SpaceError
+from .._program import plain_attention
 from . import _norms, _products, _structure  # noqa: F401 - they register their rules
 from ._op import RULES, Op, Traced, fixed, stuck
 from ._pointwise import pointwise
@@ -29,11 +30,9 @@ _ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sin": "sine", "gelu": "gelu", "
 def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
     """The graph of a module in evaluation mode; SpaceError if its control flow depends on data."""
     modes = {m: m.training for m in module.modules()}
-    fast = torch.backends.mha.get_fastpath_enabled()
     module.eval()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.enable_grad(), warnings.catch_warnings():
+        with plain_attention(), torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(module, inputs, strict=False)
     except Exception as error:
@@ -43,7 +42,6 @@ def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
             "no branch may depend on the values of tensors"
         ) from error
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         for m, mode in modes.items():
             m.training = mode
 
