@@ -96,10 +96,16 @@ def test_subgroups():
             assert (torch.linalg.det(drawn[neurons.name].matrix) > 0).all()
 
 
-def test_a_group_that_only_some_units_have_is_refused_with_the_reason():
-    with pytest.raises(ws.SymmetryError, match=r"positive_monomial would change .*is used by operations that do not"):
-        attention_space().symmetry("positive_monomial")
-    assert norm_space().symmetry("positive_monomial").factors  # behind the norm, not in front of it
+def test_units_that_cannot_have_all_of_a_group_have_what_they_can():
+    space = attention_space()
+    scales = {g.name: f.scales for g, f in zip(space.groups, space.symmetry("general_linear").factors, strict=True)}
+    assert {name for name, kind in scales.items() if kind == "linear"} == {g.name for g in space.groups if g.over}
+    assert set(scales.values()) == {"linear", "none"}
+    assert {f.scales for f in norm_space().symmetry("positive_monomial").factors} == {"none", "positive"}
+    with pytest.raises(ws.SymmetryError, match=r"signed_permutation would change .*'hidden1' has activation 'relu'"):
+        ws.mlp([2, 3, 1]).symmetry("signed_permutation")
+    with pytest.raises(ws.SymmetryError, match=r"general_linear would change .*relu\(-z\) is not"):
+        depthwise_space().symmetry("general_linear")
 
 
 def test_elements_of_the_wrong_shape_are_refused():

@@ -181,11 +181,13 @@ class WeightSpace:
 
         Args:
             name: None, "trivial", "permutation", "signed_permutation", "positive_monomial", "monomial" (permutations
-                and any scales but 0) or "general_linear". Where the units are the coordinates of heads, permutations
-                are the same in every head.
+                and any scales but 0) or "general_linear". Neuron groups that cannot have all of it have what they can
+                have of it: their permutations. Where the units are the coordinates of heads, permutations are the same
+                in every head.
 
         Raises:
-            SymmetryError: if the group would change what the networks compute, with the reason.
+            SymmetryError: if its scales or matrices would change what the networks compute on every neuron group, with
+                the reason.
         """
         from ._symmetry import symmetry
 

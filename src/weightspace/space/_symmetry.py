@@ -232,21 +232,19 @@ def symmetry(space: WeightSpace, name: str | None) -> SymmetryGroup:
         raise SymmetryError(f"unknown group {name!r}; known: {', '.join(_BY_NAME)}")
     wanted = _BY_NAME[name]
     factors = {group.name: _within(group, wanted) for group in space.groups}
-    for group in space.groups:
-        same_units = [factors[other.name] for other in space.groups if other.units == group.units]
-        if group.symmetry != TRIVIAL and not any(factor.scales == wanted.scales for factor in same_units):
-            raise SymmetryError(
-                f"{name} would change what the networks compute: neuron group {group.name!r} {group.refusal(wanted)}. "
-                f"Its largest group is {group.symmetry.name!r}"
-            )
+    free = [group for group in space.groups if group.symmetry != TRIVIAL]
+    if free and all(factors[group.name].scales != wanted.scales for group in free):
+        raise SymmetryError(
+            f"{name} would change what the networks compute: neuron group {free[0].name!r} {free[0].refusal(wanted)}. "
+            f"Its largest group is {free[0].symmetry.name!r}"
+        )
     return SymmetryGroup(space, tuple(factors.values()))
 
 
 def _within(group: NeuronGroup, wanted: MatrixGroup) -> MatrixGroup:
     """The wanted matrix group on one neuron group, or what it has of it: its permutations, or nothing.
 
-    Units that no operation is known to leave symmetric stay where they are. Of several groups on the same units one
-    permutes, and each has the scales that it can have.
+    Units that no operation is known to leave symmetric stay where they are. A tied group has scales alone.
     """
     if wanted == TRIVIAL or group.symmetry == TRIVIAL:
         return TRIVIAL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._op import Op, Traced, restrict_all, rule, stuck
+from ._op import Op, Traced, restrict_all, rule, stuck, unscaled
 from ._unify import times, unify
 from ._wires import Axis, fresh
 
@@ -27,17 +27,8 @@ def batch_norm(op: Op) -> Traced:
     restrict_all(x, sign=True)
     if mean is not None:
         unify(x.axes[1], mean.axes[0])
-        times(x.axes[1], tuple(f._replace(charge=()) for f in variance.axes[0]))
-        _neutral(variance)
+        times(x.axes[1], unscaled(variance.axes[0]))
     return Traced((x.axes[0], _affine(x.axes[1], gain, shift), *x.axes[2:]))
-
-
-def _neutral(variance: Traced) -> None:
-    """No scale acts on a running variance: its gauge is nothing."""
-    for factor in variance.axes[0]:
-        for gauge, _ in factor.charge:
-            gauge.restrict()
-            gauge.equal = ()
 
 
 @rule("layer_norm", "rms_norm", "native_layer_norm")

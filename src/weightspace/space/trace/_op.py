@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from ._unify import times, unify
-from ._wires import Axis, axis_size, fix, fresh, leaves, restrict
+from ._wires import Axis, axis_size, drop, fix, fresh, leaves, resolve, restrict
 
 __all__ = ["RULES", "Op", "Traced", "align", "contract", "neurons", "restrict_all", "rule"]
 
@@ -80,7 +80,8 @@ def align(*tensors: Traced) -> list[tuple[Axis | None, ...]]:
     columns = []
     for column in zip(*padded, strict=True):
         longest = max(1 if axis is None else axis_size(axis) for axis in column)
-        columns.append(tuple(a if a is not None and (longest == 1 or axis_size(a) > 1) else None for a in column))
+        present = [axis if axis is None or longest == 1 else drop(axis) for axis in column]
+        columns.append(tuple(axis if longest == 1 else axis or None for axis in present))
     return columns
 
 
@@ -110,6 +111,15 @@ def contract(a: Traced, ia: Sequence[Any], b: Traced, ib: Sequence[Any], out: Se
 def restrict_all(tensor: Traced, **flags: bool) -> None:
     """Leaves of the gauges of all axes only what is true."""
     restrict([factor for axis in tensor.axes for factor in axis], **flags)
+
+
+def unscaled(axis: Axis) -> Axis:
+    """The axis of a weight on which no scale acts (a running variance, a slope): its gauge is nothing."""
+    for factor in axis:
+        for gauge, _ in resolve(factor.charge):
+            gauge.restrict()
+            gauge.equal = ()
+    return tuple(factor._replace(charge=()) for factor in axis)
 
 
 def neurons(axes: Iterable[Axis]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._op import Op, Traced, align, fixed, free, restrict_all, rule
+from ._op import Op, Traced, align, fixed, free, restrict_all, rule, unscaled
 from ._unify import times, unify
-from ._wires import Axis, fix, restrict
+from ._wires import Axis, axis_size, fix, restrict
 
 __all__ = ["pointwise"]
 
@@ -31,8 +31,10 @@ def homogeneous(op: Op) -> Traced:
     restrict_all(x, positive=True)
     if len(op.args) > 1 and isinstance(op.args[1], Traced):  # slopes of prelu, one for each channel or one for all
         (slope,) = op.args[1].axes
-        if len(x.axes) > 1:
-            times(x.axes[1], slope) if op.args[1].shape != (1,) else fix(slope)
+        if axis_size(slope) > 1:
+            times(x.axes[1], unscaled(slope))
+        else:
+            fix(slope)
     return Traced(x.axes)
 
 

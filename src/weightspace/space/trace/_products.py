@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ._op import Op, Traced, contract, fixed, neurons, rule, stuck
-from ._unify import times, unify
-from ._wires import Axis, axis_size, expand, fix, fresh, restrict
+from ._unify import regroup, times, unify
+from ._wires import Axis, axis_size, drop, fix, fresh, restrict
 
 __all__: list[str] = []
 
@@ -49,10 +49,9 @@ def _batch(one: Traced, other: Traced, end: int) -> list[Any]:
 
 def _squeezed(one: Traced, names: list[Any], others: list[Any]) -> tuple[Traced, list[Any]]:
     """Without stacking axes of size one, along which the tensor is the same for all."""
-    keep = [
-        i for i, (axis, n) in enumerate(zip(one.axes, names, strict=True)) if isinstance(n, str) or axis_size(axis) > 1
-    ]
-    return one._replace(axes=tuple(one.axes[i] for i in keep)), [names[i] for i in keep]
+    left = [axis if isinstance(n, str) else drop(axis) for axis, n in zip(one.axes, names, strict=True)]
+    keep = [i for i, (axis, n) in enumerate(zip(left, names, strict=True)) if isinstance(n, str) or axis]
+    return one._replace(axes=tuple(left[i] for i in keep)), [names[i] for i in keep]
 
 
 @rule("addmm", "baddbmm")
@@ -103,21 +102,19 @@ def convolution(op: Op) -> Any:
 def _grouped(source: Axis, into: Axis, out_of: Axis, groups: int, transposed: bool) -> Axis:
     """The channels behind a grouped convolution."""
     channels = axis_size(source)
-    if not transposed and channels == groups == axis_size(into):  # depthwise: the diagonal of a matrix
-        return times(source, into)
+    if channels == groups and axis_size(into) == (1 if transposed else groups):  # depthwise: the diagonal of a matrix
+        return times(source, out_of if transposed else into)
     stacked, inner = (out_of, into) if transposed else (into, out_of)  # the axis that all groups share is `inner`
-    unify(source, (fresh(groups, charged=False), fresh(channels // groups)) if channels > groups else source)
-    unify(stacked, (fresh(groups, charged=False), fresh(axis_size(stacked) // groups)))
-    first, *rest = expand(source)
-    outer, *others = expand(stacked)
-    times((first,), (outer,))
-    restrict((first, outer))
-    if transposed:
-        unify(tuple(rest), tuple(others), against=True)
-        return (first, *inner)
-    if rest:
-        unify(tuple(rest), inner, against=True)
-    return (outer, *others)
+    taken, weights = (regroup((axis,), (groups, axis_size(axis) // groups)) for axis in (source, stacked))
+    if taken is None or weights is None:
+        fix((*source, *stacked, *inner))
+        return stuck((axis_size(into) * (groups if transposed else 1),))[0]
+    (first, rest), (outer, others) = taken, weights
+    times(first, outer)
+    restrict((*first, *outer))
+    summed, made = (others, inner) if transposed else (inner, others)
+    unify(rest, summed, against=True) if rest else drop(summed)
+    return (*outer, *made)
 
 
 @rule("scaled_dot_product_attention")

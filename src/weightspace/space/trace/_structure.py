@@ -7,7 +7,7 @@ from typing import Any
 
 from ._op import Op, Traced, fixed, neurons, rule, stuck
 from ._unify import choose, regroup, unify
-from ._wires import Axis, Factor, axis_size, expand, fix, fresh, joined, product, restrict, split_sum
+from ._wires import Axis, Factor, axis_size, drop, expand, fix, fresh, joined, product, restrict, split_sum
 
 __all__: list[str] = []
 
@@ -52,7 +52,8 @@ def squeeze(op: Op) -> Traced:
     dims = op.get(1, "dim")
     dims = range(len(x.axes)) if dims is None else [dims] if isinstance(dims, int) else dims
     gone = {d % len(x.axes) for d in dims} if x.axes else set()
-    return Traced(tuple(a for i, a in enumerate(x.axes) if i not in gone or axis_size(a) > 1), x.zero)
+    kept = [drop(a) if i in gone else a for i, a in enumerate(x.axes)]
+    return Traced(tuple(a for i, a in enumerate(kept) if i not in gone or a), x.zero)
 
 
 @rule("expand", "expand_as", "broadcast_to")
@@ -61,7 +62,8 @@ def broadcast(op: Op) -> Traced:
     x, shape = op.args[0], op.shapes[0]
     old = ((),) * (len(shape) - len(x.axes)) + x.axes
     axes = tuple(
-        axis if axis_size(axis) == n else (fresh(n, charged=False),) for axis, n in zip(old, shape, strict=True)
+        axis if axis_size(axis) == n else (*drop(axis), fresh(n, charged=False))
+        for axis, n in zip(old, shape, strict=True)
     )
     return Traced(axes, x.zero)
 
@@ -95,7 +97,7 @@ def _side_by_side(tensors: list[Traced], place: int) -> Traced:
         for i, (a, b) in enumerate(zip(first.axes, other.axes, strict=True)):
             if i != place:
                 unify(a, b)
-    pieces = [product(expand(t.axes[place]) or (fresh(1),)) for t in tensors]
+    pieces = [product(expand(t.axes[place]) or (fresh(1, fixed=True),)) for t in tensors]
     whole = (joined("sum", pieces),) if len(pieces) > 1 else (pieces[0],)
     return Traced((*first.axes[:place], whole, *first.axes[place + 1 :]), all(t.zero for t in tensors))
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ._wires import Axis, Charge, Factor, Gauge, Units, dual, expand, fix, parts, resolve, restrict, split, split_sum
+from ._wires import (
+    Axis,
+    Charge,
+    Factor,
+    Gauge,
+    Units,
+    drop,
+    dual,
+    expand,
+    fix,
+    parts,
+    resolve,
+    restrict,
+    split,
+    split_sum,
+)
 
 __all__ = ["choose", "equate", "regroup", "times", "unify"]
 
@@ -28,7 +43,10 @@ def unify(a: Axis, b: Axis, *, against: bool = False) -> None:
 
 def _whole(factors: Sequence[Factor]) -> list[Factor]:
     """Without units of size one, unless that is all."""
-    return [f for f in factors if f.units.size > 1] or list(factors[:1])
+    if all(f.units.size == 1 for f in factors):
+        drop(tuple(factors[1:]))
+        return list(factors[:1])
+    return list(drop(tuple(factors)))
 
 
 def _merge(x: Factor, y: Factor, against: bool) -> None:
@@ -149,7 +167,7 @@ def _product(a: Charge, b: Charge) -> Charge:
 
 def regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> tuple[Axis, ...] | None:
     """The axes of a view with other sizes; None if the factors do not fit them."""
-    pending = [factor for axis in axes for factor in expand(axis) if factor.units.size > 1]
+    pending = [factor for axis in axes for factor in drop(expand(axis))]
     found: list[Axis] = []
     for size in sizes:
         axis: list[Factor] = []

@@ -12,7 +12,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-__all__ = ["Axis", "Charge", "Factor", "Gauge", "Units", "axis_size", "expand", "fix", "fresh", "resolve", "split_sum"]
+__all__ = [
+    "Axis",
+    "Charge",
+    "Factor",
+    "Gauge",
+    "Units",
+    "axis_size",
+    "drop",
+    "expand",
+    "fix",
+    "fresh",
+    "resolve",
+    "split_sum",
+]
 
 Charge = tuple[tuple["Gauge", int], ...]
 """A product of gauges with exponents: the values are multiplied by g for 1, by g^-T for -1, not at all if empty."""
@@ -192,6 +205,13 @@ def fix(axis: Axis) -> None:
         for leaf in leaves(factor):
             leaf.units.fixed = leaf.units.used = True
         restrict([factor])
+
+
+def drop(axis: Axis) -> Axis:
+    """The factors that are left when units of size one are no longer spoken of: nothing may multiply those."""
+    single = [factor for factor in axis if factor.units.size == 1]
+    restrict(single)
+    return tuple(factor for factor in axis if factor.units.size > 1)
 
 
 def split_sum(factor: Factor, sizes: Sequence[int]) -> list[Factor] | None:
