@@ -141,7 +141,7 @@ def test_pickles_and_damaged_files_are_refused(tmp_path: Path) -> None:
     torch.save({"0.weight": Evil()}, tmp_path / "evil.pth")
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil()))
     for name in ("evil.pth", "evil.pkl"):
-        with pytest.raises(ZooError, match=f"{name} is a pickle that holds more than tensors.*refused"):
+        with pytest.raises(ZooError, match=f"{name}: a pickle that holds more than tensors.*refused"):
             load_state_dicts([tmp_path / name])
     assert not hasattr(sys, "evil_ran")
     torch.save([torch.zeros(2)], tmp_path / "list.pth")

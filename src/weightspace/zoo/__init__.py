@@ -1,13 +1,16 @@
-"""Model zoos: fit many networks at once, store them, load them, read published ones, read image sets."""
+"""Model zoos: fit many networks at once, store them, load them; checkpoints of others; image sets."""
 
+from ._checkpoints import Checkpoints, read_checkpoints
 from ._images import fashion_mnist, idx, mnist5k, picture
 from ._inrs import coordinates, fit_inrs, render, round_trip
 from ._published import load_state_dicts, mnist_inrs
 from ._recipe import INR_RECIPES, FitRecipe
+from ._write_checkpoints import write_checkpoints
 from ._zoo import Zoo, load, write_zoo
 
 __all__ = [
     "INR_RECIPES",
+    "Checkpoints",
     "FitRecipe",
     "Zoo",
     "coordinates",
@@ -19,7 +22,9 @@ __all__ = [
     "mnist5k",
     "mnist_inrs",
     "picture",
+    "read_checkpoints",
     "render",
     "round_trip",
+    "write_checkpoints",
     "write_zoo",
 ]

@@ -1,31 +1,27 @@
 """State dicts of others: single files, and the layout of the published MNIST INRs. Nothing is ever unpickled freely."""
 
 import os
-import pickle
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Int64
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from .._errors import ZooError
 from ..space import WeightFeatures, siren
+from ._state_files import read_state
 
 __all__ = ["load_state_dicts", "mnist_inrs"]
 
 
 def load_state_dicts(paths: Iterable[str | os.PathLike[str]]) -> list[dict[str, Tensor]]:
-    """State dicts from .safetensors files, or from .pt and .pth files that hold nothing but tensors.
+    """State dicts of files and Hugging Face folders such as `read_checkpoints` takes, their keys as they are.
 
     Raises:
         ZooError: names a file that is missing, damaged, or holds anything that unpickling would have to run.
     """
-    return [_load(Path(path)) for path in paths]
+    return [_read(Path(path)) for path in paths]
 
 
 def mnist_inrs(folder: str | os.PathLike[str]) -> tuple[WeightFeatures, dict[str, np.ndarray]]:
@@ -52,17 +48,8 @@ def mnist_inrs(folder: str | os.PathLike[str]) -> tuple[WeightFeatures, dict[str
     return space.stack(load_state_dicts(files)), {**columns, "split": np.where(is_test, "test", "train")}
 
 
-def _load(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch warns before it refuses
-            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ZooError(
-            f"{path} is a pickle that holds more than tensors, and may run any code when it is loaded: refused. "
-            "If you trust it, load it yourself and save its state dict with safetensors.torch.save_file"
-        ) from error
-    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
-        raise ZooError(f"{path} cannot be read: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ZooError(f"{path}: expected a state dict, names with tensors, found {type(state).__name__}")
-    return state
+        return read_state(path)
+    except ZooError as error:
+        raise ZooError(f"{path}: {error}") from error

@@ -18,7 +18,7 @@ from ..space import WeightFeatures, WeightSpace
 from ._images import as_images
 from ._store import RESERVED, ZooFolder
 
-__all__ = ["Zoo", "load", "split_names", "write_zoo"]
+__all__ = ["Zoo", "check_raw", "load", "split_names", "write_zoo"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -152,11 +152,7 @@ def write_zoo(
         raise ZooError(f"expected at least 1 network and shard_size at least 1, found {len(theta)} and {shard_size}")
     if reserved := sorted(set(about or {}) & set(RESERVED)):
         raise ZooError(f"about: the manifest has keys {', '.join(reserved)} of its own; choose other names")
-    if theta.channels != 1:
-        raise ZooError(f"a zoo holds raw weights with 1 channel, found {theta.channels}; select one channel first")
-    broken = [name for name, tensor in theta.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise ZooError(f"non-finite weights in {', '.join(broken)}; drop these networks first")
+    check_raw(theta)
     rows = {name: np.asarray(column) for name, column in (columns or {}).items()}
     if flat := {name: column.shape for name, column in rows.items() if column.ndim != 1}:
         raise ZooError(f"columns: expected one axis, one entry for each network, found the shapes {flat}")
@@ -174,6 +170,15 @@ def write_zoo(
         folder.append(theta[part], {name: tensor[part] for name, tensor in stacked.items()})
     folder.finish(rows)
     return load(path)
+
+
+def check_raw(theta: WeightFeatures) -> None:
+    """ZooError unless these are finite raw weights."""
+    if theta.channels != 1:
+        raise ZooError(f"raw weights have 1 channel, found {theta.channels}; select one channel first")
+    broken = [name for name, tensor in theta.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ZooError(f"non-finite weights in {', '.join(broken)}; drop these networks first")
 
 
 def split_names(networks: int, splits: Sequence[int] | np.ndarray | None, seed: int) -> np.ndarray:
