@@ -20,7 +20,7 @@ from ._errors import (
 )
 from .models import architectures, build
 from .nn import OutputCapacityExpansion, merge_ensemble
-from .orbit import canonicalize
+from .orbit import canonicalize, same_orbit
 from .space import WeightFeatures, WeightSpace, from_module, mlp, siren
 
 __version__ = "0.1.0"
@@ -46,6 +46,7 @@ __all__ = [
     "models",
     "nn",
     "orbit",
+    "same_orbit",
     "siren",
     "space",
 ]

@@ -1,5 +1,17 @@
-"""Canonical forms: one network chosen from each orbit of the symmetry group."""
+"""Canonical forms: one network chosen from each orbit of the symmetry group; colours of neurons; orbit membership."""
 
 from ._canonical import Canonical, canonical_element, canonicalize
+from ._colors import wl_colors
+from ._membership import same_orbit
+from ._phase import Phase, PhaseElement, PhaseGroup
 
-__all__ = ["Canonical", "canonical_element", "canonicalize"]
+__all__ = [
+    "Canonical",
+    "Phase",
+    "PhaseElement",
+    "PhaseGroup",
+    "canonical_element",
+    "canonicalize",
+    "same_orbit",
+    "wl_colors",
+]
