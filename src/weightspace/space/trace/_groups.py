@@ -70,18 +70,23 @@ class Groups:
     def _find_heads(self) -> None:
         """Units with a matrix of their own for each of other units, beside which they always occur: their heads."""
         beside: dict[Units, list[Units]] = {}
+        twice: set[Units] = set()  # two of the same heads in one tensor: they are mixed, or it cannot be said which
         for traced in self.walk.seen:
-            units = [f.units for axis in traced.axes for factor in axis for f in leaves(factor)]
-            for one in units:
-                if one.contracted and not one.fixed and any(gauge.linear for gauge in self._own.get(one, [])):
-                    others = [u for u in units if u is not one]
+            places = [place for i, axis in enumerate(traced.axes) for f in axis for place in _places(f.units, i)]
+            for i, (one, mine) in enumerate(places):
+                twice |= {u for u, theirs in places[:i] if u is one and _together(mine, theirs)}
+                if one.contracted and self._linear(one):
+                    others = [u for u, theirs in places if u is not one and _together(mine, theirs)]
                     beside[one] = [u for u in beside.get(one, others) if u in others]
         for one, others in beside.items():
-            heads = [u for u in others if u.contracted and u.size > 1]
-            if heads:
+            heads = [u for u in others if u.contracted and u.size > 1 and u not in twice and u not in self._heads]
+            if heads and one not in twice and self._linear(one):
                 self._heads[one] = heads[0]
                 for gauge in self._own.get(heads[0], []):
                     gauge.restrict()
+
+    def _linear(self, units: Units) -> bool:
+        return not units.fixed and any(gauge.linear for gauge in self._own.get(units, []))
 
     def _all(self, tensors: Iterable[Traced]) -> Iterable[Factor]:
         return (
@@ -190,3 +195,24 @@ class Groups:
         if gauge.linear:
             return GENERAL_LINEAR
         return _SCALES.get((gauge.positive, gauge.sign), MONOMIAL)
+
+
+_Place = tuple[Units, dict[tuple[int, Units], int]]
+
+
+def _places(units: Units, axis: int) -> list[_Place]:
+    """The parts of units that are whole, each with the part that it is in of every sum around it."""
+    root = units.root
+    if root.parts is None:
+        return [(root, {})]
+    kind, inner = root.parts
+    return [
+        (leaf, around | {(axis, root): i} if kind == "sum" else around)
+        for i, part in enumerate(inner)
+        for leaf, around in _places(part, axis)
+    ]
+
+
+def _together(mine: dict[tuple[int, Units], int], theirs: dict[tuple[int, Units], int]) -> bool:
+    """Whether some entry of a tensor has both parts: they are not in different parts of a sum."""
+    return all(mine.get(sum_, part) == part for sum_, part in theirs.items())

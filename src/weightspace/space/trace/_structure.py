@@ -139,6 +139,9 @@ def pad(op: Op) -> Any:
 
 def _pieces(x: Traced, place: int, sizes: list[int]) -> list[Traced]:
     """The tensor cut along one axis."""
+    if set(sizes) == {1}:
+        chosen = [choose(x.axes, place, i) for i in range(len(sizes))]
+        return [Traced((*axes[:place], *stuck((1,)), *axes[place:]), x.zero) for axes in chosen]
     axis = expand(x.axes[place])
     cuts: list[Factor] | None
     if len(axis) == 1:

@@ -218,10 +218,13 @@ def _numbers(units: Units) -> bool:
         return False
     whole, place = units.above
     root = whole.units.root
-    siblings = parts(whole)[place + 1 :] if root.parts is not None and root.parts[0] == "product" else []
-    if not siblings or any(s.units.used or s.units.parts or s.units.same or s.units.fixed for s in siblings):
+    if root.parts is None or root.parts[0] != "product" or len(whole.charge) != 1 or whole.charge[0][0].equal:
         return False
-    if len(whole.charge) != 1 or root.parts is None:
+    behind = parts(whole)[place + 1 :]
+    siblings = expand(behind)
+    if not siblings or any(s.units.used or s.units.same or s.units.fixed for s in (*behind, *siblings)):
+        return False
+    if any(s.units.parts for s in siblings):
         return False
     (gauge, _), kept = whole.charge[0], root.parts[1][:place]
     sizes = [s.units.size for s in siblings]

@@ -174,7 +174,7 @@ def parts(factor: Factor) -> list[Factor]:
     return [Factor(part, tuple(own)) for part, own in zip(root.parts[1], charges, strict=True)]
 
 
-def expand(axis: Axis) -> Axis:
+def expand(axis: Sequence[Factor]) -> Axis:
     """The factors of an axis, products taken apart."""
     found: list[Factor] = []
     for factor in axis:
