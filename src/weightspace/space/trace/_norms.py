@@ -6,7 +6,7 @@ from typing import Any
 
 from ._op import Op, Traced, restrict_all, rule, stuck, unscaled
 from ._unify import times, unify
-from ._wires import Axis, fresh
+from ._wires import Axis, fresh, restrict
 
 __all__: list[str] = []
 
@@ -22,9 +22,13 @@ def _affine(axis: Axis, gain: Traced | None, shift: Traced | None, place: int = 
 
 @rule("batch_norm", "instance_norm")
 def batch_norm(op: Op) -> Traced:
-    """A sign in front passes; a scale does not, because of epsilon. The variance is left alone by signs."""
+    """Signs of channels pass; scales do not, because of epsilon. The variance is left alone by signs.
+
+    On the other axes permutations alone pass: all their units get the same shift.
+    """
     x, gain, shift, mean, variance = op.args[:5]
-    restrict_all(x, sign=True)
+    restrict(x.axes[1], sign=True)
+    restrict([factor for i, axis in enumerate(x.axes) if i != 1 for factor in axis])
     if mean is not None:
         unify(x.axes[1], mean.axes[0])
         times(x.axes[1], unscaled(variance.axes[0]))
