@@ -12,7 +12,7 @@ from ..nn import BatchNorm, Dropout, EquivariantLinear, InvariantPool, Pointwise
 from ..space import SymmetryGroup, WeightSpace
 from ._metanetwork import Ports
 
-__all__ = ["all_permutations", "linear_stack", "scaled_symmetry"]
+__all__ = ["all_permutations", "default_rank", "linear_stack", "scaled_symmetry"]
 
 
 def all_permutations(space: WeightSpace) -> SymmetryGroup:
@@ -20,6 +20,14 @@ def all_permutations(space: WeightSpace) -> SymmetryGroup:
     hidden = space.symmetry("permutation")
     factors = zip(space.groups, hidden.factors, strict=True)
     return SymmetryGroup(space, tuple(PERMUTATION if g.kind != "hidden" else factor for g, factor in factors))
+
+
+def default_rank(hidden: int) -> int:
+    """A rank for `EquivariantLinear` that bounds the terms where more than 64 parameters, or plain entries, meet.
+
+    Fewer meet in the INRs of the published experiments.
+    """
+    return min(32 * hidden, 4096)
 
 
 def scaled_symmetry(space: WeightSpace) -> SymmetryGroup:
@@ -58,8 +66,7 @@ def linear_stack(
         reduction: see `EquivariantLinear`, as for the next two.
         neuron_map: per-neuron maps.
         heads: attention heads.
-        rank: of large matrices of coefficients; 32 times ``hidden`` if None, at which matrices are large where about 64
-            parameters, or plain entries of them, meet. All published configurations have fewer.
+        rank: of large matrices of coefficients; that of `default_rank` if None.
         batch_norm: normalise each parameter over batch and positions after each layer but the last.
         dropout: probability.
         head_width: of the head; four times ``hidden`` if None.
@@ -79,7 +86,7 @@ def linear_stack(
                 reduction=reduction,
                 neuron_map=neuron_map,
                 heads=heads,
-                rank=rank or 32 * hidden,
+                rank=rank or default_rank(hidden),
                 gain=2.0,
             )
         )

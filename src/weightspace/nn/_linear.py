@@ -53,7 +53,8 @@ class EquivariantLinear(nn.Module):
 
     Raises:
         ModelError: for a general linear group, a group that scales neurons and does not permute them, attention over
-            neurons that are scaled, an unknown option, or a matrix of more than 2^28 coefficients.
+            neurons that are scaled, a maximum where there are signs, an unknown option, or a matrix of more than 2^28
+            coefficients.
 
     Note:
         Gradients are fused by hand, so the transforms of `torch.func` (vmap, jvp) do not go through the layer. Where
@@ -86,7 +87,10 @@ class EquivariantLinear(nn.Module):
                 f"found {neuron_map!r} and {reduction!r}"
             )
         self.space, self.in_channels, self.out_channels, self.reduction = space, in_channels, out_channels, reduction
-        self._layouts = layouts(space, symmetry or space.symmetry("permutation"))
+        symmetry = symmetry or space.symmetry("permutation")
+        if reduction == "max" and any(factor.scales in ("signs", "nonzero") for factor in symmetry.factors):
+            raise ModelError("a maximum does not commute with signs: use reduction='mean' or 'sum'")
+        self._layouts = layouts(space, symmetry)
         self._kinds = kinds(self._layouts)
         self.maps = nn.ModuleList(self._coefficients(kind, neuron_map, heads, rank) for kind in self._kinds)
         self.around = nn.ModuleDict()
