@@ -84,6 +84,12 @@ def _check_state(space: WeightSpace, state: Mapping[str, Tensor], first: Mapping
                 raise SpaceError(
                     f"{what}: {stored.name!r} and {alias!r} are one tensor in this space, here they differ"
                 )
+    for name, expected in space.program.constants.items() if space.program is not None else ():
+        counts = expected.dim() == 0 and not expected.is_floating_point()
+        if name in state and not counts and not torch.equal(expected.to(state[name]), state[name]):
+            raise SpaceError(
+                f"{what}: the buffer {name!r} is no weight, and is not the one of the module that was traced"
+            )
 
 
 def _one_of(stored: StoredTensor, state: Mapping[str, Tensor]) -> Tensor:

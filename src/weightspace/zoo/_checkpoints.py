@@ -114,7 +114,6 @@ class _Batch:
         elif len(kinds := sorted({str(tensor.dtype) for tensor in floating.values()})) > 1:
             raise ZooError(f"the weights are {' and '.join(kinds)}; dtype={kinds[-1]}, say, casts all")
         one = self.space.stack([state])
-        _check_constants(self.space, state)
         if not self.rows and self.size > 1:
             self.rows = [tensor.new_empty(self.size, *tensor.shape[1:]) for tensor in one.tensors]
         self.rows = self.rows or list(one.tensors)
@@ -151,17 +150,6 @@ def _without_prefix(state: dict[str, Tensor], names: set[str]) -> dict[str, Tens
             break
         state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return state
-
-
-def _check_constants(space: WeightSpace, state: Mapping[str, Tensor]) -> None:
-    """SpaceError if a buffer that is no weight is another than in the traced module: its networks compute others."""
-    if space.program is None:
-        return
-    buffers = {name for name, _ in space.program.module.named_buffers()}  # a parameter among the constants is not used
-    for name, expected in space.program.constants.items():
-        counts = expected.dim() == 0 and not expected.is_floating_point()
-        if name in buffers and name in state and not counts and not torch.equal(expected.to(state[name]), state[name]):
-            raise SpaceError(f"the buffer {name!r} is no weight, and is not the one of the module that was traced")
 
 
 def _without_number(message: str) -> str:

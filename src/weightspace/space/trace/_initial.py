@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-__all__ = ["initial"]
+__all__ = ["initial", "is_statistic"]
 
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd, nn.Bilinear)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -36,3 +36,9 @@ def initial(owners: Mapping[str, nn.Module], name: str, tensor: Tensor) -> dict[
         return {"std": 0.02}
     values = tensor.detach().float()
     return {"mean": float(values.mean()), "std": float(values.std(correction=0))}
+
+
+def is_statistic(owners: Mapping[str, nn.Module], name: str) -> bool:
+    """Whether a tensor is a running statistic of a norm."""
+    path, _, kind = name.rpartition(".")
+    return isinstance(owners.get(path), nn.modules.batchnorm._NormBase) and kind in ("running_mean", "running_var")

@@ -16,7 +16,8 @@ from .._program import Program
 from .._space import WeightSpace
 from ._chain import as_chain
 from ._groups import Groups
-from ._initial import initial
+from ._initial import initial, is_statistic
+from ._op import Traced, stuck
 from ._verify import verify
 from ._walk import Walk, export
 from ._wires import Axis, Factor, expand, fix, parts
@@ -82,37 +83,21 @@ def _assemble(module: nn.Module, inputs: tuple[Any, ...], walk: Walk, names: dic
     for traced in walk.weights.values():
         for axis in traced.axes:
             _flatten_sums(axis)
-    weights = {n: walk.weights[other] for n, a in names.items() for other in (n, *a) if other in walk.weights}
+    known = {n: walk.weights[other] for n, a in names.items() for other in (n, *a) if other in walk.weights}
     groups = Groups(walk)
     parameters: list[Parameter] = []
     tensors: list[StoredTensor] = []
-    buffers = {name for name, _ in module.named_buffers()}
     owners = dict(module.named_modules())
     state = module.state_dict(keep_vars=True)
     for name, aliases in names.items():
-        if name not in weights:
+        tensor = state[name]
+        if not tensor.is_floating_point():
             continue
-        pieces = [_pieces(axis) for axis in weights[name].axes]
-        own: list[Parameter] = []
-        blocks: list[Block] = []
-        prefix = name.rpartition(".")[0] or name
-        for combination in itertools.product(*pieces):
-            start = tuple(s for piece in combination for s in piece.start)
-            stop = tuple(s for piece in combination for s in piece.stop)
-            full = (
-                name
-                if all(len(p) == 1 for p in pieces)
-                else f"{name}[{', '.join(piece.text for piece in combination)}]"
-            )
-            axes = [axis for piece in combination for axis in groups.axes(list(piece.factors), prefix)]
-            own.append(Parameter(full, tuple(axes), **initial(owners, name, state[name])))
-            blocks.append(Block(full, start, stop))
-        if name in buffers and not any(p.groups for p in own):
-            continue
-        view = tuple(s for axis_pieces in pieces for s in axis_pieces[0].view)
-        shape = tuple(state[name].shape)
-        tensors.append(StoredTensor(name, shape, tuple(blocks), aliases, None if view == shape else view))
-        parameters += own
+        traced = known.get(name, Traced(stuck(tuple(tensor.shape))))  # no operation may use it
+        stored, own = _taken_apart(name, aliases, traced, groups, initial(owners, name, tensor))
+        if isinstance(tensor, nn.Parameter) or any(p.groups for p in own) or is_statistic(owners, name):
+            tensors.append(stored)
+            parameters += own
     saved = {n for t in tensors for n in (t.name, *t.aliases)}
     constants = {n: t.detach().cpu().clone() for n, t in state.items() if n not in saved and isinstance(t, Tensor)}
     unsaved = {n: b.detach().cpu().clone() for n, b in module.named_buffers() if n not in state}
@@ -120,6 +105,26 @@ def _assemble(module: nn.Module, inputs: tuple[Any, ...], walk: Walk, names: dic
     return WeightSpace(
         groups.all(), tuple(parameters), 0.0, tuple(tensors), Program(_hollow(module), constants, unsaved, ranks)
     )
+
+
+def _taken_apart(
+    name: str, aliases: tuple[str, ...], traced: Traced, groups: Groups, start: dict[str, float]
+) -> tuple[StoredTensor, list[Parameter]]:
+    """A tensor of the state dict, and the parameters that it holds."""
+    pieces = [_pieces(axis) for axis in traced.axes]
+    whole = all(len(p) == 1 for p in pieces)
+    parameters: list[Parameter] = []
+    blocks: list[Block] = []
+    for chosen in itertools.product(*pieces):
+        full = name if whole else f"{name}[{', '.join(piece.text for piece in chosen)}]"
+        owner = name.rpartition(".")[0] or name
+        axes = tuple(axis for piece in chosen for axis in groups.axes(list(piece.factors), owner))
+        parameters.append(Parameter(full, axes, **start))
+        first = tuple(n for piece in chosen for n in piece.start)
+        blocks.append(Block(full, first, tuple(n for piece in chosen for n in piece.stop)))
+    view = tuple(n for of_axis in pieces for n in of_axis[0].view)
+    stored = StoredTensor(name, traced.shape, tuple(blocks), aliases, None if view == traced.shape else view)
+    return stored, parameters
 
 
 class _Piece(NamedTuple):
