@@ -20,11 +20,13 @@ class Traced(NamedTuple):
         axes: the factors of each of its axes.
         zero: whether all entries are zero, so that any matrix leaves them as they are.
         weight: whether it depends on weights alone.
+        stacked: an axis, and the tensors that it numbers, as long as nothing has used them as one tensor.
     """
 
     axes: tuple[Axis, ...]
     zero: bool = False
     weight: bool = False
+    stacked: tuple[int, tuple[Traced, ...]] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,6 +107,8 @@ def contract(a: Traced, ia: Sequence[Any], b: Traced, ib: Sequence[Any], out: Se
                 factor.units.root.used = True
     if a.weight != b.weight:
         neurons((a if a.weight else b).axes)
+    if a.weight and b.weight:
+        neurons(left[index] for index in left if index in right and index not in out)
     return Traced(tuple(axes))
 
 

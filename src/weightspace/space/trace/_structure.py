@@ -9,7 +9,7 @@ from ._op import Op, Traced, fixed, neurons, rule, stuck
 from ._unify import choose, regroup, unify
 from ._wires import Axis, Factor, axis_size, drop, expand, fix, fresh, joined, product, restrict, split_sum
 
-__all__: list[str] = []
+__all__ = ["merged"]
 
 
 @rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as")
@@ -104,13 +104,21 @@ def _side_by_side(tensors: list[Traced], place: int) -> Traced:
 
 @rule("stack")
 def stack(op: Op) -> Traced:
-    """The tensors are alike; the new axis numbers them."""
-    first, *others = op.args[0]
-    for other in others:
-        for a, b in zip(first.axes, other.axes, strict=True):
-            unify(a, b)
-    place = op.get(1, "dim", 0) % (len(first.axes) + 1)
-    return Traced((*first.axes[:place], *stuck((len(op.args[0]),)), *first.axes[place:]))
+    """The new axis numbers the tensors. They are alike once they are used as one tensor."""
+    tensors = op.args[0]
+    axes = tensors[0].axes
+    place = op.get(1, "dim", 0) % (len(axes) + 1)
+    return Traced((*axes[:place], *stuck((len(tensors),)), *axes[place:]), stacked=(place, tuple(tensors)))
+
+
+def merged(x: Traced) -> Traced:
+    """A stack as one tensor: what it consists of is alike."""
+    if x.stacked is not None:
+        first, *others = x.stacked[1]
+        for other in others:
+            for a, b in zip(first.axes, other.axes, strict=True):
+                unify(a, b)
+    return x._replace(stacked=None)
 
 
 @rule("constant_pad_nd", "pad")
@@ -192,6 +200,10 @@ def select(op: Op) -> Traced:
     """One index of an axis."""
     x, dim, index = op.args[:3]
     place = dim % len(x.axes)
+    if x.stacked is not None and x.stacked[0] == place:
+        chosen: Traced = x.stacked[1][index]
+        return chosen
+    x = merged(x)
     return Traced(choose(x.axes, place, index % x.shape[place]), x.zero)
 
 
@@ -200,6 +212,9 @@ def unbind(op: Op) -> list[Traced]:
     """All indices of an axis."""
     x = op.args[0]
     place = op.get(1, "dim", 0) % len(x.axes)
+    if x.stacked is not None and x.stacked[0] == place:
+        return list(x.stacked[1])
+    x = merged(x)
     return [Traced(choose(x.axes, place, i), x.zero) for i in range(len(op.shapes))]
 
 

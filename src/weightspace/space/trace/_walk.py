@@ -17,8 +17,9 @@ from torch.utils import _pytree as pytree
 from ..._errors import SpaceError
 from .._program import plain_attention
 from . import _norms, _products, _structure  # noqa: F401 - they register their rules
-from ._op import RULES, Op, Traced, fixed, stuck
+from ._op import RULES, Op, Traced, fixed, free, stuck
 from ._pointwise import pointwise
+from ._structure import merged
 from ._wires import Units, fix, fresh, leaves
 
 __all__ = ["Walk", "export"]
@@ -73,7 +74,7 @@ class Walk:
         out = self._graph(self.program.graph_module, start)
         for traced in pytree.tree_leaves(out, is_leaf=lambda x: isinstance(x, Traced)):
             if isinstance(traced, Traced):
-                for axis in traced.axes:
+                for axis in merged(traced).axes:
                     for factor in axis:
                         for leaf in leaves(factor):
                             leaf.units.role = leaf.units.role or "output"
@@ -132,13 +133,16 @@ class Walk:
         name = "aten." + str(getattr(packet, "__name__", node.target))
         if name not in RULES and name.rstrip("_") in RULES:
             name = name.rstrip("_")
-        op = Op(name, tuple(args), dict(kwargs), tuple(tuple(v.shape) for v in results))
+        arguments, options = list(args), dict(kwargs)
+        if name not in ("aten.select", "aten.unbind"):
+            arguments, options = pytree.tree_map(_alone, (arguments, options), is_leaf=_is_traced)
+        op = Op(name, tuple(arguments), options, tuple(tuple(v.shape) for v in results))
         self._count += 1
         out = self._apply(node, op)
         several = isinstance(node.meta["val"], list | tuple)
         found = [out] if isinstance(out, Traced) else list(out)
         if all(tensor.weight for tensor in op.tensors()):
-            found = [tensor._replace(weight=True) for tensor in found]
+            found = [tensor and tensor._replace(weight=True) for tensor in found]
         self._record(op, found)
         return found if several else found[0]
 
@@ -151,8 +155,7 @@ class Walk:
             if (inner := _decomposed(node)) is not None:
                 names = [n.name for n in inner.graph.nodes if n.op == "placeholder"]
                 tensors = [a for a in pytree.tree_leaves((op.args, op.kwargs), is_leaf=_is_traced) if _is_traced(a)]
-                out = self._graph(inner, dict(zip(names, tensors, strict=True)))
-                return [o for o in pytree.tree_leaves(out, is_leaf=_is_traced) if _is_traced(o)]
+                return self._graph(inner, dict(zip(names, tensors, strict=True)))
         if self.unsupported == "trivial":
             return fixed(op)
         raise SpaceError(
@@ -179,6 +182,13 @@ def _is_traced(x: Any) -> bool:
     return isinstance(x, Traced)
 
 
+def _alone(x: Any) -> Any:
+    """A stack as one tensor; zeros anew, which other permutations and matrices may leave alone each time."""
+    if not isinstance(x, Traced):
+        return x
+    return Traced(free(x.shape, charged=True), zero=True) if x.zero else merged(x)
+
+
 def _decomposed(node: fx.Node) -> fx.GraphModule | None:
     """The operation (a recurrent layer, ...) in terms of others; None if it is one of the basic ones."""
     if not torch._C._dispatch_has_kernel_for_dispatch_key(node.target.name(), "CompositeImplicitAutograd"):  # type: ignore[union-attr]
@@ -192,6 +202,11 @@ def _decomposed(node: fx.Node) -> fx.GraphModule | None:
 
     tensors = [torch.empty(leaves_[i].shape, dtype=leaves_[i].dtype, device="meta") for i in places]
     inner = make_fx(call, pre_dispatch=False)(*tensors)
+    used = {user.args[1] for user in node.users if getattr(user.target, "__name__", "") == "getitem"}
+    if isinstance(node.meta["val"], list | tuple):
+        end = inner.graph.output_node()
+        end.args = (tuple(result if i in used else None for i, result in enumerate(end.args[0])),)  # type: ignore[arg-type]
+        inner.graph.eliminate_dead_code()
     for inside in inner.graph.nodes:
         inside.meta.setdefault("nn_module_stack", node.meta.get("nn_module_stack"))
     return inner
