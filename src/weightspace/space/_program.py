@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from .._errors import SpaceError
@@ -75,7 +77,7 @@ class Program:
             return functional_call(self.module, weights | fixed, arguments)
 
         try:
-            with plain_attention(), _batched_attention(theta.device):
+            with plain_attention(), _batched_attention(theta.device), _DifferentiableBatchNorm():
                 out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
         except RuntimeError as error:
             if "Batching rule not implemented" not in str(error):
@@ -123,6 +125,38 @@ def plain_attention() -> Iterator[None]:
 def _batched_attention(device: torch.device) -> AbstractContextManager[None]:
     """On a CPU the fused attention is the one operation of transformers that vmap would run network by network."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+class _DifferentiableBatchNorm(TorchFunctionMode):
+    """Batch normalisation whose running statistics, which are weights here, have gradients too."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return _batch_norm(*args, **kwargs) if func is F.batch_norm else func(*args, **kwargs)
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if training or running_mean is None or running_var is None:
+        return torch.batch_norm(
+            x, weight, bias, running_mean, running_var, training, momentum, eps, torch.backends.cudnn.enabled
+        )
+    factor = (running_var + eps).rsqrt()
+    factor = factor if weight is None else factor * weight
+    shift = -running_mean * factor
+    shift = shift if bias is None else shift + bias
+    shape = (-1, *(1,) * (x.dim() - 2))
+    return x * factor.view(shape) + shift.view(shape)
 
 
 def _one_by_one(
