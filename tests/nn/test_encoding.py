@@ -1,12 +1,14 @@
+import itertools
 import math
 
 import pytest
 import torch
+from _spaces import attention_space, conv_space, norm_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import weightspace as ws
-from weightspace.group import PERMUTATION
+from weightspace.group import PERMUTATION, MonomialGroup
 from weightspace.nn import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from weightspace.space import Axis, NeuronGroup, Parameter, SymmetryGroup, WeightSpace
 from weightspace.testing import assert_equivariant, equivariance_error
@@ -99,18 +101,41 @@ def test_learned_positions_are_shared_where_they_should_be():
     assert all(p.grad.abs().max() > 0 for p in encoding.parameters())
 
 
-@pytest.mark.parametrize("make", [
-    lambda s: GaussianFourier(s, 1),
-    SinusoidalPosition,
-    lambda s: LearnedPosition(s, 1),
-    lambda s: ProbeFeatures(s, 1, 8),
-], ids=["fourier", "sinusoidal", "learned", "probes"])  # fmt: skip
+def test_learned_positions_tell_places_apart_that_no_symmetry_moves():
+    """Taps, positions and vocabulary; the units of a norm of the input, which no permutation moves either."""
+    space = attention_space(tokens=3, vocabulary=5)
+    encoding = LearnedPosition(space, 2)
+    assert [tuple(table.shape) for table in encoding.unit] == [(5, 2), (2, 2), (3, 2)]
+    added = encoding(networks(space, channels=2, dtype=torch.float32).map(torch.zeros_like))
+    torch.testing.assert_close(
+        added["position"][0, 0] - encoding.parameter[1], encoding.unit[2][:, None].expand(3, 4, 2)
+    )
+    scales = MonomialGroup("scales", permutes=False, scales="nonzero")
+    groups = (NeuronGroup("input", 3, "input"), NeuronGroup("norm", 3, largest=scales, tied="input"))
+    normed = WeightSpace(groups, (Parameter("gain", (Axis(3, "norm", "out"),)),))
+    (table,) = LearnedPosition(normed, 2).unit
+    assert table.shape == (3, 2)
+    assert SinusoidalPosition(normed)(networks(normed))["gain"][..., -1].unique().tolist() == [-1.0, 0.0, 1.0]
+
+
+ENCODINGS = {
+    "fourier": lambda s: GaussianFourier(s, 1),
+    "sinusoidal": SinusoidalPosition,
+    "learned": lambda s: LearnedPosition(s, 1),
+    "probes": lambda s: ProbeFeatures(s, 1, 8),
+}
+CHAINS = [ws.mlp([3, 5, 4, 2]), ws.mlp([3, 2]), ws.siren([2, 8, 8, 3])]
+OTHERS = [conv_space(), norm_space(), attention_space()]
+
+
 @pytest.mark.parametrize(
-    "space", [ws.mlp([3, 5, 4, 2]), ws.mlp([3, 2]), ws.siren([2, 8, 8, 3])], ids=lambda s: s.summary()
+    ("name", "space"),
+    [*itertools.product(ENCODINGS, CHAINS), *itertools.product(["fourier", "sinusoidal", "learned"], OTHERS)],
+    ids=lambda x: x if isinstance(x, str) else x.summary(),
 )
-def test_equivariance_and_what_tells_inputs_and_outputs_apart(make, space):
+def test_equivariance_and_what_tells_inputs_and_outputs_apart(name, space):
     torch.manual_seed(0)
-    encoding = make(space)
+    encoding = ENCODINGS[name](space)
     assert_equivariant(encoding, space)
     error = equivariance_error(encoding, space, everything(space))
     assert error < 1e-12 if isinstance(encoding, GaussianFourier) else error > 0.01

@@ -18,7 +18,8 @@ class OutputCapacityExpansion(nn.Module):
     .. math:: \theta_i = \theta + s \cdot \Delta_i(\theta), \quad i = 1..k, \qquad
               \hat f = \frac{1}{k} \sum_i f_{\theta_i}
 
-    with one learned scale s for each parameter. The average is what ``space.realize(editor(theta), x).mean(-1)``
+    with one learned scale s for each parameter; running variances are multiplied by :math:`\exp(s \cdot \Delta_i)`
+    instead, and stay positive. The average is what ``space.realize(editor(theta), x).mean(-1)``
     computes; `merge_ensemble` gives it as one wider network. The map is as equivariant as ``net`` is.
 
     Source: arXiv 2602.01083, section 7.
@@ -34,11 +35,18 @@ class OutputCapacityExpansion(nn.Module):
         super().__init__()
         self.net, self.space, self.residual = net, space, residual
         self.scale = LearnedScale(space, init_scale)
+        self._variances = [p.name.rpartition(".")[2].startswith("running_var") for p in space.parameters]
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """The k predicted networks, as weight features with k channels."""
         delta: WeightFeatures = self.scale(self.net(theta))
-        return theta + delta if self.residual else delta
+        tensors = []
+        for old, new, variance in zip(theta.tensors, delta.tensors, self._variances, strict=True):
+            if variance:
+                tensors.append(old * new.exp() if self.residual else new.exp())
+            else:
+                tensors.append(old + new if self.residual else new)
+        return WeightFeatures(self.space, tuple(tensors))
 
 
 def merge_ensemble(space: WeightSpace, theta: WeightFeatures) -> tuple[WeightSpace, WeightFeatures]:

@@ -98,7 +98,9 @@ class SinusoidalPosition(nn.Module):
 
 
 class LearnedPosition(nn.Module):
-    """Adds learned vectors: one for each parameter, one for each input unit and one for each output unit.
+    """Adds learned vectors: one for each parameter, each input and output unit, and each place of each plain axis.
+
+    Hidden units that no symmetry moves have vectors as inputs and outputs have.
 
     Source: Zhou et al. (2023), arXiv 2305.13546 ("LearnedPosEmbedding" of its code).
 
@@ -111,19 +113,36 @@ class LearnedPosition(nn.Module):
         super().__init__()
         self.space, self.channels = space, channels
         self.parameter = nn.Parameter(0.1 * torch.randn(len(space.parameters), channels))
-        ends = [group for group in space.groups if group.kind != "hidden"]
-        self._named = {group.name: i for i, group in enumerate(ends)}
-        self.unit = nn.ParameterList(0.1 * torch.randn(space.group(name).size, channels) for name in self._named)
+        places = _places(space)
+        sizes = {key: p.shape[axis] for p, own in zip(space.parameters, places, strict=True) for axis, key in own}
+        keys: list[str | tuple[int, int]] = [group.name for group in space.groups if group.name in sizes]
+        keys += [key for key in sizes if key not in keys]
+        self._places = [[(axis, keys.index(key)) for axis, key in own] for own in places]
+        self.unit = nn.ParameterList(0.1 * torch.randn(sizes[key], channels) for key in keys)
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Adds the vectors."""
         check_space(self.space, theta, self.channels)
         tensors = []
-        for parameter, tensor, position in zip(self.space.parameters, theta.tensors, self.parameter, strict=True):
-            for name, axis in _ends(self.space, parameter):
-                position = position + _along(self.unit[self._named[name]], axis, parameter)
+        for i, (tensor, position) in enumerate(zip(theta.tensors, self.parameter, strict=True)):
+            for axis, table in self._places[i]:
+                position = position + _along(self.unit[table], axis, self.space.parameters[i])
             tensors.append(tensor + position)
         return WeightFeatures(self.space, tuple(tensors))
+
+
+def _places(space: WeightSpace) -> list[list[tuple[int, str | tuple[int, int]]]]:
+    """For each parameter the axes that no permutation moves, with the units that they carry, or that axis itself."""
+    group = space.symmetry("permutation")
+    found: list[list[tuple[int, str | tuple[int, int]]]] = [[] for _ in space.parameters]
+    for i, parameter in enumerate(space.parameters):
+        for j, axis in enumerate(parameter.axes):
+            units = None if axis.group is None else space.group(axis.group).units
+            if units is None and axis.size > 1:
+                found[i].append((j, (i, j)))
+            elif units is not None and not group.factor(units).permutes:
+                found[i].append((j, units))
+    return found
 
 
 def _ends(space: WeightSpace, parameter: Parameter) -> list[tuple[str, int]]:
