@@ -42,12 +42,14 @@ class Op(NamedTuple):
         args: positional arguments; tensors are `Traced`.
         kwargs: keyword arguments.
         shapes: shape of each tensor that it returns.
+        used: places of those of several results that the network goes on with.
     """
 
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     shapes: tuple[tuple[int, ...], ...]
+    used: frozenset[int] = frozenset()
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
         """An argument by place or name."""

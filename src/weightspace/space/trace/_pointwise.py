@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._op import Op, Traced, align, fixed, free, restrict_all, rule, unscaled
-from ._unify import times, unify
+from ._unify import neutral, opposite, times, unify
 from ._wires import Axis, axis_size, fix, restrict
 
 __all__ = ["pointwise"]
@@ -14,8 +14,12 @@ SAME = (
     "neg clone alias detach dropout contiguous to _to_copy lift_fresh_copy lift_fresh feature_dropout alpha_dropout "
     "positive"
 )
-HOMOGENEOUS = "relu leaky_relu prelu rrelu"
-ODD = "tanh sin erf asinh atan sinh tan asin softsign tanhshrink hardshrink softshrink sign"
+HOMOGENEOUS = "relu leaky_relu prelu rrelu abs"
+ODD = "tanh sin erf asinh atan sinh tan asin tanhshrink hardshrink softshrink sign sgn round trunc"
+EVEN = "cos cosh square"
+OTHERS = "hardswish log_sigmoid log_sigmoid_forward"
+"""Not tagged as pointwise by torch."""
+COMPARISONS = "gt ge lt le eq ne"
 
 
 @rule(*SAME.split())
@@ -45,12 +49,56 @@ def odd(op: Op) -> Traced:
     return Traced(op.args[0].axes)
 
 
-def pointwise(op: Op) -> Traced:
+@rule(*EVEN.split())
+def even(op: Op) -> Traced:
+    """f(-x) = f(x)."""
+    restrict_all(op.args[0], sign=True)
+    return Traced(tuple(neutral(axis) for axis in op.args[0].axes))
+
+
+@rule("pow")
+def power(op: Op) -> Any:
+    """Odd or even, if the exponent is a whole number."""
+    exponent = op.args[1]
+    if not isinstance(op.args[0], Traced) or not isinstance(exponent, int | float) or exponent % 1:
+        return pointwise(op)
+    return odd(op) if exponent % 2 else even(op)
+
+
+@rule("clamp", "clamp_min", "clamp_max", "hardtanh", "threshold")
+def clamp(op: Op) -> Any:
+    """Cut at zero or at opposite numbers, or at others."""
+    name, bounds = op.name.removeprefix("aten."), (op.get(1, "min"), op.get(2, "max"))
+    if name == "hardtanh":
+        bounds = (op.get(1, "min_val", -1), op.get(2, "max_val", 1))
+    elif name == "clamp_max":
+        bounds = (None, op.get(1, "max"))
+    if any(isinstance(bound, Traced) for bound in bounds):
+        return pointwise(op)
+    low, high = bounds
+    if bounds in ((0, None), (None, 0)) or (name == "threshold" and bounds == (0, 0)):
+        return homogeneous(op._replace(args=op.args[:1]))
+    return odd(op) if name != "threshold" and None not in bounds and low == -high else pointwise(op)
+
+
+@rule(*COMPARISONS.split())
+def compare(op: Op) -> Traced:
+    """Whether an entry is zero, or greater, is left alone by scales; other comparisons by permutations."""
+    if isinstance(op.args[1], int | float) and op.args[1] == 0:
+        equal = op.name in ("aten.eq", "aten.ne")
+        restrict_all(op.args[0], positive=True, sign=equal)
+        return Traced(tuple(neutral(axis) for axis in op.args[0].axes))
+    return Traced(tuple(neutral(axis) for axis in pointwise(op).axes))
+
+
+@rule(*OTHERS.split())
+def pointwise(op: Op) -> Any:
     """Any other operation on single entries: it commutes with permutations alone."""
     tensors = list(op.tensors())
     for tensor in tensors:
         restrict_all(tensor)
-    return Traced(_merged(tensors))
+    out = Traced(_merged(tensors))
+    return out if len(op.shapes) == 1 else [out] * len(op.shapes)
 
 
 def _merged(tensors: list[Traced]) -> tuple[Axis, ...]:
@@ -66,29 +114,26 @@ def _merged(tensors: list[Traced]) -> tuple[Axis, ...]:
 @rule("add", "sub", "rsub", "maximum", "minimum", "where", "lerp")
 def add(op: Op) -> Traced:
     """A sum commutes with what acts on both alike; where one is constant, with permutations alone."""
-    tensors = list(op.tensors())
-    operands = tensors[1:] if op.name == "aten.where" else tensors
-    numbers = [arg for arg in op.args[:2] if isinstance(arg, int | float) and not isinstance(arg, bool)]
-    if any(number != 0 for number in numbers):
-        for tensor in operands:
-            restrict_all(tensor)
-    if op.name in ("aten.maximum", "aten.minimum"):
-        for tensor in operands:
-            restrict_all(tensor, positive=True)
-    if op.name == "aten.where":
-        restrict_all(tensors[0])
+    name, tensors = op.name.removeprefix("aten."), list(op.tensors())
+    masks, operands = (tensors[:1], tensors[1:]) if name == "where" else (tensors[2:], tensors[:2])
+    numbers = [arg for arg in (op.args[1:3] if name == "where" else op.args[:2]) if isinstance(arg, int | float)]
+    scales = {"positive": True} if name in ("maximum", "minimum") else {"linear": True, "positive": True, "sign": True}
+    for tensor in operands:
+        restrict_all(tensor, **({} if any(numbers) else scales))
+    for mask in masks:
+        restrict_all(mask)
     axes: list[Axis] = []
-    for column in align(*tensors):
-        present = [axis for axis in column if axis is not None]
-        for tensor, axis in zip(tensors, column, strict=True):
-            if axis is None and not tensor.zero and tensor in operands:
+    for column in align(*operands, *masks):
+        present = [axis for axis in column[: len(operands)] if axis is not None]
+        for tensor, axis in zip(operands, column, strict=False):
+            if axis is None and not tensor.zero:
                 restrict([factor for other in present for factor in other])
         for other in present[1:]:
-            if op.name == "aten.where" and other is not present[0] and column[0] is not None:
-                times(present[0], other)
-            else:
-                unify(present[0], other)
-        axes.append(present[-1] if present else ())
+            unify(present[0], other)
+        guards = [axis for axis in column[len(operands) :] if axis is not None]
+        for guard in guards:
+            times(guard, (present or guards)[-1])
+        axes.append((present or guards or [()])[-1])
     return Traced(tuple(axes))
 
 
@@ -107,14 +152,14 @@ def multiply(op: Op) -> Traced:
 
 @rule("div", "true_divide")
 def divide(op: Op) -> Traced:
-    """A quotient: the divisor commutes with permutations alone."""
+    """A quotient: charges of the divisor are subtracted."""
     a, b = op.args[:2]
     if op.kwargs.get("rounding_mode") or not isinstance(a, Traced):
-        return pointwise(op)
+        restrict_all(b, positive=True, sign=True)
+        return pointwise(op) if op.kwargs.get("rounding_mode") else Traced(tuple(opposite(axis) for axis in b.axes))
     if not isinstance(b, Traced):
         return Traced(a.axes)
-    restrict_all(b)
-    return multiply(op)
+    return multiply(op._replace(args=(a, b._replace(axes=tuple(opposite(axis) for axis in b.axes)))))
 
 
 @rule("masked_fill")
@@ -127,12 +172,19 @@ def masked_fill(op: Op) -> Traced:
     return multiply(Op("aten.mul", (x, mask), {}, op.shapes))
 
 
-@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax", "cumsum", "cumprod")
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "special_softmax")
 def softmax(op: Op) -> Traced:
-    """Permutations alone; a running sum has an order."""
+    """Permutations alone."""
     restrict_all(op.args[0])
-    if "cum" in op.name:
-        fix(op.args[0].axes[op.args[1]])
+    return Traced(op.args[0].axes)
+
+
+@rule("cumsum", "cumprod")
+def running(op: Op) -> Traced:
+    """A running sum has an order."""
+    fix(op.args[0].axes[op.args[1]])
+    if op.name == "aten.cumprod":
+        restrict_all(op.args[0])
     return Traced(op.args[0].axes)
 
 
@@ -144,6 +196,7 @@ def softmax(op: Op) -> Traced:
     "amin",
     "max",
     "min",
+    "median",
     "var",
     "std",
     "linalg_vector_norm",
@@ -165,27 +218,34 @@ def reduction(op: Op) -> Any:
     dims = range(len(x.axes)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
     dims = {d % len(x.axes) for d in dims} if x.axes else set()
     keep = len(op.shapes[0]) == len(x.axes) and bool(dims)
+    even_ = name in ("linalg_vector_norm", "norm", "var", "std")
     axes: list[Axis] = []
     for i, axis in enumerate(x.axes):
         if i in dims:
-            restrict(axis)
+            restrict(axis, sign=even_ and "norm" in name)
+            if "arg" in name or 1 in op.used:  # which one it is
+                fix(axis)
             axes += [()] if keep else []
-            continue
-        if name not in ("mean", "sum"):
-            restrict(axis, positive=name in ("amax", "amin", "max", "min", "std", "linalg_vector_norm", "norm"))
-        axes.append(axis)
+        elif even_:
+            restrict(axis, sign=True)
+            axes.append(neutral(axis))
+        else:
+            if name not in ("mean", "sum"):
+                restrict(axis, positive=name in ("amax", "amin", "max", "min", "median"))
+            axes.append(axis)
     out = Traced(tuple(axes))
-    return out if len(op.shapes) == 1 else [out] * len(op.shapes)
+    return [out, Traced(tuple(neutral(axis) for axis in axes))][: len(op.shapes)] if len(op.shapes) > 1 else out
 
 
 # ---------------------------------------------------------------------------------------------------------- constants
-@rule("zeros", "zeros_like", "new_zeros")
+@rule("zeros", "zeros_like", "new_zeros", "zero")
 def zeros(op: Op) -> Traced:
     """Zero is left alone by any matrix."""
     return Traced(free(op.shapes[0], charged=True), zero=True)
 
 
 @rule(
+    "fill",
     "ones",
     "ones_like",
     "new_ones",

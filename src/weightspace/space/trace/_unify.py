@@ -15,14 +15,16 @@ from ._wires import (
     dual,
     expand,
     fix,
+    joined,
     parts,
+    product,
     resolve,
     restrict,
     split,
     split_sum,
 )
 
-__all__ = ["choose", "equate", "regroup", "times", "unify"]
+__all__ = ["choose", "equate", "neutral", "opposite", "regroup", "times", "unify"]
 
 
 def unify(a: Axis, b: Axis, *, against: bool = False) -> None:
@@ -60,15 +62,20 @@ def _merge(x: Factor, y: Factor, against: bool) -> None:
         ux.used = True
         equate(x.charge, charge)
         return
-    sizes = [_sizes(factor) for factor in (x, y)]
-    ends = sorted({end for own in sizes for end in _ends(own)})
-    cuts = [b - a for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-    pieces = [split_sum(factor, cuts) for factor in (x, y)]
-    if pieces[0] is None or pieces[1] is None:
+    pieces = _pieces(x, y)
+    if pieces is None:
         fix((x, y))
         return
-    for one, other in zip(pieces[0], pieces[1], strict=True):
+    for one, other in pieces:
         unify((one,), (other,), against=against)
+
+
+def _pieces(x: Factor, y: Factor) -> list[tuple[Factor, Factor]] | None:
+    """Both factors cut where either of them is a sum; None if their parts do not allow it."""
+    ends = sorted({end for factor in (x, y) for end in _ends(_sizes(factor))})
+    cuts = [b - a for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+    one, other = split_sum(x, cuts), split_sum(y, cuts)
+    return None if one is None or other is None else list(zip(one, other, strict=True))
 
 
 def _sizes(factor: Factor) -> list[int]:
@@ -128,13 +135,24 @@ def _let(gauge: Gauge, charge: Charge) -> None:
 
 def times(a: Axis, b: Axis) -> Axis:
     """The axis of an entry-wise product: the same units, the product of the charges."""
-    unify(_neutral(a), _neutral(b))
-    left, right = expand(a), expand(b)
+    unify(neutral(a), neutral(b))
+    left, right = _whole(expand(a)), _whole(expand(b))
     _no_matrices((*left, *right))
-    if [f.units.root for f in left] != [f.units.root for f in right] or any(f.units.parts for f in left):
+    if [f.units.size for f in left] != [f.units.size for f in right]:
         restrict((*left, *right))
-        return _neutral(left)
-    return tuple(Factor(x.units, _product(x.charge, y.charge)) for x, y in zip(left, right, strict=True))
+        return neutral(tuple(left))
+    return tuple(_times(x, y) for x, y in zip(left, right, strict=True))
+
+
+def _times(x: Factor, y: Factor) -> Factor:
+    """The product of two factors of the same units."""
+    if x.units.parts is None and y.units.parts is None:
+        return Factor(x.units, _product(x.charge, y.charge))
+    pieces = _pieces(x, y)
+    if pieces is None:
+        restrict((x, y))
+        return Factor(x.units)
+    return joined("sum", [product(times((one,), (other,))) for one, other in pieces])
 
 
 def _no_matrices(axis: Axis) -> None:
@@ -144,8 +162,15 @@ def _no_matrices(axis: Axis) -> None:
             gauge.restrict(positive=True, sign=True)
 
 
-def _neutral(axis: Axis) -> Axis:
+def neutral(axis: Axis) -> Axis:
+    """The same units, not multiplied by anything."""
     return tuple(Factor(factor.units) for factor in expand(axis))
+
+
+def opposite(axis: Axis) -> Axis:
+    """The same units with inverse scales."""
+    _no_matrices(expand(axis))
+    return tuple(Factor(factor.units, dual(factor.charge)) for factor in expand(axis))
 
 
 def _product(a: Charge, b: Charge) -> Charge:
@@ -160,9 +185,15 @@ def _product(a: Charge, b: Charge) -> Charge:
             return ((behind, 1),)
     if not x or not y:
         return x or y or resolve(a)
+    shared = {g for g, _ in x} & {g for g, _ in y}
+    total = resolve((*x, *y))
+    for gauge, exponent in total:
+        if gauge in shared:  # a square, which is left alone by signs
+            gauge.restrict(sign=exponent % 2 == 0)
     for gauge, _ in y:
-        gauge.restrict()
-    return x
+        if gauge not in shared:
+            gauge.restrict()
+    return tuple((g, e) for g, e in total if g.alive and g not in shared)
 
 
 def regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> tuple[Axis, ...] | None:

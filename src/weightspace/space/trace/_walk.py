@@ -136,7 +136,7 @@ class Walk:
         arguments, options = list(args), dict(kwargs)
         if name not in ("aten.select", "aten.unbind"):
             arguments, options = pytree.tree_map(_alone, (arguments, options), is_leaf=_is_traced)
-        op = Op(name, tuple(arguments), options, tuple(tuple(v.shape) for v in results))
+        op = Op(name, tuple(arguments), options, tuple(tuple(v.shape) for v in results), _used(node))
         self._count += 1
         out = self._apply(node, op)
         several = isinstance(node.meta["val"], list | tuple)
@@ -202,14 +202,18 @@ def _decomposed(node: fx.Node) -> fx.GraphModule | None:
 
     tensors = [torch.empty(leaves_[i].shape, dtype=leaves_[i].dtype, device="meta") for i in places]
     inner = make_fx(call, pre_dispatch=False)(*tensors)
-    used = {user.args[1] for user in node.users if getattr(user.target, "__name__", "") == "getitem"}
     if isinstance(node.meta["val"], list | tuple):
         end = inner.graph.output_node()
-        end.args = (tuple(result if i in used else None for i, result in enumerate(end.args[0])),)  # type: ignore[arg-type]
+        end.args = (tuple(result if i in _used(node) else None for i, result in enumerate(end.args[0])),)  # type: ignore[arg-type]
         inner.graph.eliminate_dead_code()
     for inside in inner.graph.nodes:
         inside.meta.setdefault("nn_module_stack", node.meta.get("nn_module_stack"))
     return inner
+
+
+def _used(node: fx.Node) -> frozenset[int]:
+    """Which of several results the network goes on with."""
+    return frozenset(user.args[1] for user in node.users if getattr(user.target, "__name__", "") == "getitem")  # type: ignore[misc]
 
 
 def _filled(leaves_: list[Any], places: list[int], tensors: Sequence[Tensor]) -> list[Any]:
