@@ -50,7 +50,7 @@ def same_orbit(
             float64 and 2e-5 in float32.
 
     Raises:
-        SymmetryError: for batches of different size or dtype; and as `weightspace.canonicalize` does.
+        SymmetryError: for batches of different spaces, size or dtype; and as `weightspace.canonicalize` does.
 
     Example:
         >>> import weightspace as ws
@@ -60,6 +60,8 @@ def same_orbit(
         >>> ws.same_orbit(theta, moved), ws.same_orbit(theta, phi)
         ([True, True], [False, False])
     """
+    if theta.space != phi.space:
+        raise SymmetryError(f"the networks are of different weight spaces: {theta.space.difference(phi.space)}")
     if (len(theta), theta.dtype) != (len(phi), phi.dtype):
         raise SymmetryError(
             f"the batches do not pair up: {len(theta)} networks in {theta.dtype}, {len(phi)} in {phi.dtype}"

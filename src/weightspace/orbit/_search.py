@@ -13,7 +13,7 @@ from ._structure import largest, permuted_units, relabelled
 __all__ = ["NO", "OPEN", "YES", "search"]
 
 YES, NO, OPEN = 1, 0, -1
-_BRANCHES = 256  # open branches of the search for one pair
+_BRANCHES = 64  # open branches of the search for one pair
 _ENTRIES = 2**24  # weights of all open branches together, for one pair and for all that are searched at once
 
 
@@ -54,9 +54,10 @@ def _search(pairs: Pairs, limit: int) -> Int[Tensor, "pairs"]:
         origin, colors = origin[going], {name: c[going] for name, c in colors.items()}
         if len(origin):
             origin, colors = _branch(origin, colors)
-            crowded = origin.bincount(minlength=count) > limit
-            unclear |= crowded
-            origin, colors = origin[~crowded[origin]], {n: c[~crowded[origin]] for n, c in colors.items()}
+            branches = origin.bincount(minlength=count)
+            unclear |= branches > limit  # unless one of those that are followed leads there
+            place = torch.arange(len(origin), device=origin.device) - (branches.cumsum(0) - branches)[origin]
+            origin, colors = origin[place < limit], {name: c[place < limit] for name, c in colors.items()}
     return torch.where(found, YES, torch.where(unclear, OPEN, NO))
 
 
