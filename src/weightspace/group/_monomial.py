@@ -138,7 +138,7 @@ class MonomialGroup:
             A tensor of the same shape (batch broadcast).
         """
         shape = [1] * x.dim()
-        shape[axis] = -1
+        shape[axis] = x.shape[axis]
         if element.scale is not None:
             shape[0] = element.scale.shape[0]
             x = x * element.scale.to(x).reshape(shape)
