@@ -24,7 +24,7 @@ class Linear(NamedTuple):
             units are not fibred over heads, or if the heads stay where they are.
     """
 
-    matrix: Float[Tensor, "batch *heads n n"]
+    matrix: Float[Tensor, "batch ... n n"]
     permutation: Int[Tensor, "batch heads"] | None = None
 
 

@@ -120,7 +120,7 @@ class Parameter:
         return tuple(axis.group for axis in self.axes if axis.group is not None)
 
     def sample(self, batch: int, generator: torch.Generator | None) -> Tensor:
-        """[batch, *shape, 1] from the default initialisation, in the default dtype."""
+        """``[batch, *shape, 1]`` from the default initialisation, in the default dtype."""
         drawn = torch.full((batch, *self.shape, 1), self.mean)
         if self.bound:
             drawn += (torch.rand(drawn.shape, generator=generator) * 2 - 1) * self.bound
@@ -173,7 +173,7 @@ class StoredTensor:
     view: tuple[int, ...] | None = None
 
     def assemble(self, parts: Sequence[Tensor]) -> Tensor:
-        """The tensors [batch, *shape, channels] from those of the parameters, in the order of the blocks."""
+        """The tensors ``[batch, *shape, channels]`` from those of the parameters, in the order of the blocks."""
         batch, channels = parts[0].shape[0], parts[0].shape[-1]
         if len(parts) == 1:
             return parts[0].reshape(batch, *self.shape, channels)
