@@ -1,5 +1,6 @@
 import pytest
 import torch
+from _spaces import norm_space
 
 import weightspace as ws
 from weightspace.nn import EquivariantLinear, GradientFeatures, InvariantEntries, MonomialActivation, ProbeFeatures
@@ -64,6 +65,24 @@ def test_the_activation_is_no_linear_map_where_the_group_allows_more():
     assert torch.equal(out["b.bias"], theta["b.bias"].sin())  # signs
     assert torch.equal(out["b.weight"], theta["b.weight"])  # signs and positive scales: nothing else commutes
     assert torch.equal(out["output.weight"], theta["output.weight"].relu())  # neither
+
+
+def test_signs_and_positive_scales_at_once():
+    """In front of a batch norm: any factor but 0. Gains carry two groups, running variances are not scaled at all."""
+    space = norm_space()
+    group = space.symmetry()
+    theta = space.features({p.name: torch.randn(2, *p.shape, 3, dtype=torch.float64) for p in space.parameters})
+    out = MonomialActivation(space, group)(theta)
+    for name in ("conv0.weight", "norm0.weight", "norm0.running_mean"):
+        assert torch.equal(out[name], theta[name])
+    for name in ("norm0.bias", "norm0.running_var", "head.bias"):
+        assert torch.equal(out[name], theta[name].relu())
+    element = group.sample(2, dtype=torch.float64, scale_range=1e3)
+    order = {name: matrix._replace(scale=None) for name, matrix in element.items()}
+    net = InvariantEntries(space, group, 3).double()
+    expected, found = group.restricted(scales=False).act(order, net(theta)), net(group.act(element, theta))
+    for e, f in zip(expected.tensors, found.tensors, strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-12, atol=1e-12)
 
 
 def test_directions():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from _spaces import attention_space, norm_space, small_spaces
 
 import weightspace as ws
 from weightspace.nn import BatchNorm, Dropout, Standardize
@@ -39,6 +40,41 @@ def test_orbit_statistics_keep_what_no_symmetry_relates():
     assert standardize.mean1.shape == (1, 1, 1)  # one for the hidden biases
     assert standardize.mean2.shape == (1, 3, 1, 1)  # per output neuron
     torch.testing.assert_close(standardize.mean0.flatten(), theta["0.weight"].mean((0, 1, 3)))
+
+
+def test_statistics_of_norms_embeddings_and_heads():
+    """Along permuted axes they are shared; along taps, positions and the units of a norm of the input they are not."""
+    shapes = {}
+    for space in (norm_space(), attention_space()):
+        standardize = Standardize(space, "orbit")
+        standardize.fit(training_networks(space, 20))
+        shapes |= {p.name: tuple(getattr(standardize, f"mean{i}").shape[1:-1]) for i, p in enumerate(space.parameters)}
+    for name in ("norm0.weight", "norm0.running_var", "0.norm1.weight", "0.norm1.bias"):
+        assert shapes[name] == (1,)
+    assert shapes["conv1.weight"] == (1, 1, 2)
+    assert shapes["position"] == (1, 3, 1)
+    assert shapes["token.weight"] == (3, 1)
+    assert shapes["0.query.weight"] == (1, 1, 1)
+    assert shapes["head.weight"] == (2, 1)
+    space = ws.from_module(
+        torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 4)).eval(), torch.randn(2, 3)
+    )
+    standardize = Standardize(space, "orbit")
+    assert [tuple(getattr(standardize, f"mean{i}").shape[1:-1]) for i in range(4)] == [(3,)] * 4
+
+
+@pytest.mark.parametrize("name", small_spaces())
+def test_modes_on_any_network(name):
+    space = small_spaces()[name]
+    for mode in ("orbit", "tensor", "scale"):
+        standardize = Standardize(space, mode)
+        standardize.fit(training_networks(space, 20))
+        assert_equivariant(standardize, space)
+        group = space.symmetry().restricted(linear=False)
+        if mode == "scale":
+            assert_equivariant(standardize, space, group)
+        else:  # negative control
+            assert equivariance_error(standardize, space, group) > 1e-2
 
 
 def test_published_statistics_per_entry_are_not_equivariant():
