@@ -46,14 +46,16 @@ class Program:
     def with_state(self, state: Mapping[str, Tensor]) -> nn.Module:
         """A module of the traced class with these weights."""
         module = copy.deepcopy(self.module)
-        tensors = dict(state) | {name: value.clone() for name, value in self.unsaved.items()}
+        weight = next(value for name, value in state.items() if name not in self.constants)
+        buffers = {**self.constants, **self.unsaved}
+        tensors = dict(state) | {name: _like(value, weight).clone() for name, value in buffers.items()}
         for path, owner in module.named_modules():
             for kind in (owner._parameters, owner._buffers):
                 for name, old in list(kind.items()):
                     full = f"{path}.{name}" if path else name
                     if old is not None and full in tensors:
                         new = tensors[full]
-                        kind[name] = nn.Parameter(new) if isinstance(old, nn.Parameter) else new
+                        kind[name] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
         _tie(module, self.module)
         return module
 
@@ -67,7 +69,7 @@ class Program:
         for stored in theta.space.stored:
             whole = stored.assemble([theta[b.parameter] for b in stored.blocks]).movedim(-1, 1).flatten(0, 1)
             state[stored.name] = whole  # functional_call knows which names share it
-        fixed = {k: v.to(theta.device) for k, v in (self.constants | self.unsaved).items()}  # type: ignore[operator]
+        fixed = {name: _like(value, theta.tensors[0]) for name, value in {**self.constants, **self.unsaved}.items()}
         repeated = tuple(
             t if axis is None or theta.channels == 1 else t.repeat_interleave(theta.channels, dim=0)
             for t, axis in zip(inputs, axes, strict=True)
@@ -79,10 +81,8 @@ class Program:
         try:
             with plain_attention(), _batched_attention(theta.device), _DifferentiableBatchNorm():
                 out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
-        except RuntimeError as error:
-            if "Batching rule not implemented" not in str(error):
-                raise
-            out = _one_by_one(run, axes, state, repeated)  # recurrent layers
+        except RuntimeError:  # of an operation that vmap cannot batch: recurrent layers, functions of the user's own
+            out = _one_by_one(run, axes, state, repeated)
         if isinstance(out, tuple):
             out = out[0]
         if not isinstance(out, Tensor):
@@ -109,6 +109,11 @@ class Program:
                 f"x is {x.dtype} on {x.device}, the networks are {theta.dtype} on {theta.device}; use x.to(...)"
             )
         return 0 if x.dim() == rank + 1 else None
+
+
+def _like(value: Tensor, weights: Tensor) -> Tensor:
+    """A buffer on the device of the weights, and in their precision."""
+    return value.to(weights.device, weights.dtype if value.is_floating_point() else value.dtype)
 
 
 @contextmanager

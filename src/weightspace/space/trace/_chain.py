@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, fx
 from torch.export import ExportedProgram
@@ -23,6 +22,8 @@ _NOTHING = ("dropout", "detach", "clone", "contiguous", "alias")
 def as_chain(program: ExportedProgram, names: Mapping[str, tuple[str, ...]]) -> WeightSpace | None:
     """The space of a chain of linear layers with biases; None for other networks."""
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    if program.call_spec.out_spec is None or not program.call_spec.out_spec.is_leaf():
+        return None
     inputs = [s for s in specs.values() if s.kind == InputKind.USER_INPUT]
     layers = _layers(program)
     if layers is None or len(inputs) != 1 or len(layers[0]) == 0:
@@ -62,8 +63,9 @@ def _layers(program: ExportedProgram) -> tuple[list[tuple[str, str]], list[Activ
                 previous = node
             continue
         if node.op == "output":
-            return (weights, activations, offset) if _only(node.args[0]) is previous and factor == 1.0 else None
-        name = str(getattr(getattr(node.target, "_overloadpacket", None), "__name__", node.target))
+            (out,) = node.args[0]
+            return (weights, activations, offset) if out is previous and factor == 1.0 else None
+        name = str(getattr(getattr(node.target, "_overloadpacket", None), "__name__", node.target)).removesuffix("_")
         tensors = [a for a in node.args if isinstance(a, fx.Node)]
         if not tensors or tensors[0] is not previous or offset or len(node.users) != 1:
             return None
@@ -93,8 +95,3 @@ def _layers(program: ExportedProgram) -> tuple[list[tuple[str, str]], list[Activ
             return None
         previous = node
     return None
-
-
-def _only(out: Any) -> Any:
-    """The one thing in a tuple."""
-    return out[0] if isinstance(out, tuple | list) and len(out) == 1 else out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._op import Op, Traced, contract, fixed, neurons, rule, stuck
-from ._unify import regroup, times, unify
+from ._op import Op, Traced, contract, neurons, rule, stuck
+from ._unify import opposite, regroup, times, unify
 from ._wires import Axis, axis_size, drop, fix, fresh, restrict
 
 __all__: list[str] = []
@@ -26,7 +26,7 @@ def linear(op: Op) -> Traced:
     return _biased(out, op.get(2, "bias"), -1)
 
 
-@rule("matmul", "mm", "bmm", "mv", "dot")
+@rule("matmul", "mm", "bmm", "mv", "dot", "vdot")
 def matmul(op: Op) -> Traced:
     """A product of matrices, stacked in front."""
     a, b = op.args[:2]
@@ -67,15 +67,36 @@ def addmm(op: Op) -> Traced:
 
 @rule("einsum")
 def einsum(op: Op) -> Any:
-    """Two operands at most are looked into."""
+    """Two operands without diagonals; other sums are taken apart into these."""
     equation, tensors = op.args[0].replace(" ", ""), op.args[1]
-    if "." in equation or len(tensors) != 2 or "->" not in equation:
-        return fixed(op)
-    inputs, out = equation.split("->")
-    first, second = inputs.split(",")
-    if len(set(first)) < len(first) or len(set(second)) < len(second):
-        return fixed(op)
-    return contract(tensors[0], first, tensors[1], second, out)
+    inputs, arrow, out = equation.partition("->")
+    names = [list(name) for name in inputs.split(",")]
+    if not arrow or len(tensors) != 2 or "." in equation or any(len(set(name)) < len(name) for name in names):
+        return None
+    return contract(tensors[0], names[0], tensors[1], names[1], list(out))
+
+
+@rule("bilinear")
+def bilinear(op: Op) -> Traced:
+    """X W y + b."""
+    x, y, weight = op.args[:3]
+    batch = list(range(len(x.axes) - 1))
+    half = contract(x, [*batch, "i"], weight, ["o", "i", "j"], [*batch, "o", "j"])
+    neurons(weight.axes)
+    return _biased(contract(half, [*batch, "o", "j"], y, [*batch, "j"], [*batch, "o"]), op.get(3, "bias"), -1)
+
+
+@rule("cdist", "_cdist_forward")
+def cdist(op: Op) -> Traced:
+    """Distances are left alone by signs and permutations of the coordinates."""
+    a, b = op.args[:2]
+    batch = list(range(len(a.axes) - 2))
+    for axis in (a.axes[-1], b.axes[-1]):
+        restrict(axis, sign=True)
+    opposed = b._replace(axes=(*b.axes[:-1], opposite(b.axes[-1])))
+    for tensor in (a, b):
+        restrict(tensor.axes[-2])
+    return contract(a, [*batch, "n", "k"], opposed, [*batch, "m", "k"], [*batch, "n", "m"])
 
 
 @rule("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution")

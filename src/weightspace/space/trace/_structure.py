@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ._op import Op, Traced, fixed, neurons, rule, stuck
+from ._op import RULES, Op, Traced, fixed, restrict_all, rule, stuck
 from ._unify import choose, regroup, unify
 from ._wires import Axis, Factor, axis_size, drop, expand, fix, fresh, joined, product, restrict, split_sum
 
@@ -56,10 +56,10 @@ def squeeze(op: Op) -> Traced:
     return Traced(tuple(a for i, a in enumerate(kept) if i not in gone or a), x.zero)
 
 
-@rule("expand", "expand_as", "broadcast_to")
+@rule("expand", "expand_as", "broadcast_to", "copy")
 def broadcast(op: Op) -> Traced:
     """Along a new axis all entries are the same."""
-    x, shape = op.args[0], op.shapes[0]
+    x, shape = op.args[1 if op.name == "aten.copy" else 0], op.shapes[0]
     old = ((),) * (len(shape) - len(x.axes)) + x.axes
     axes = tuple(
         axis if axis_size(axis) == n else (*drop(axis), fresh(n, charged=False))
@@ -177,6 +177,16 @@ def split(op: Op) -> list[Traced]:
     return _pieces(x, place, [shape[place] for shape in op.shapes])
 
 
+@rule("glu")
+def glu(op: Op) -> Any:
+    """One half of an axis, times a gate that is the other half."""
+    x = op.args[0]
+    place = op.get(1, "dim", -1) % len(x.axes)
+    value, gate = _pieces(x, place, [x.shape[place] // 2] * 2)
+    restrict_all(gate)
+    return RULES["aten.mul"](Op("aten.mul", (value, gate), {}, op.shapes))
+
+
 @rule("slice", "narrow")
 def cut(op: Op) -> Any:
     """One part of an axis."""
@@ -218,34 +228,19 @@ def unbind(op: Op) -> list[Traced]:
     return [Traced(choose(x.axes, place, i), x.zero) for i in range(len(op.shapes))]
 
 
-@rule("embedding", "index_select", "index", "gather", "roll", "flip", "sort", "topk", "tril", "triu")
-def gather(op: Op) -> Any:
-    """The units of an axis by number stay where they are; the other axes are as they were."""
-    name, x = op.name.removeprefix("aten."), op.args[0]
-    rank = len(x.axes)
-    if name == "index":
-        places = [i for i, index in enumerate(op.args[1]) if index is not None]
-        new = len(op.shapes[0]) - (rank - len(places))
-        if places != list(range(places[0], places[-1] + 1)):
+@rule("slice_scatter", "select_scatter")
+def overwritten(op: Op) -> Any:
+    """A part of a tensor in the place of another one."""
+    x, part = op.args[:2]
+    place = op.get(2, "dim", 0) % len(x.axes)
+    n, start, size = x.shape[place], op.get(3, "index", 0), 1
+    if op.name == "aten.slice_scatter":
+        start, size = op.get(3, "start") or 0, part.shape[place]
+        if op.get(5, "step", 1) != 1:
             return fixed(op)
-        for place in places:
-            fix(x.axes[place])
-        before, after = x.axes[: places[0]], x.axes[places[-1] + 1 :]
-        return Traced((*before, *stuck(op.shapes[0][places[0] : places[0] + new]), *after))
-    if name == "embedding":
-        neurons(x.axes)
-        for factor in x.axes[0]:
-            factor.units.root.role = "input"
-        fix(x.axes[0])
-        return Traced((*stuck(op.shapes[0][:-1]), x.axes[1]))
-    places = {"roll": op.get(2, "dims"), "tril": [-2, -1], "triu": [-2, -1]}.get(name, op.get(1, "dim", -1))
-    if name == "topk":
-        places = op.get(2, "dim", -1)
-    places = [d % rank for d in ([places] if isinstance(places, int) else places or range(rank))]
-    for i, axis in enumerate(x.axes):
-        fix(axis) if i in places or name in ("sort", "topk", "gather") else restrict(
-            axis, linear=True, positive=True, sign=True
-        )
-    return [
-        Traced(tuple(stuck((n,))[0] if i in places else x.axes[i] for i, n in enumerate(shape))) for shape in op.shapes
-    ]
+    else:
+        part = part._replace(axes=(*part.axes[:place], (), *part.axes[place:]))
+    start = start % n if start < 0 else start
+    pieces = _pieces(x, place, [s for s in (start, size, n - start - size) if s])
+    pieces[1 if start else 0] = part
+    return _side_by_side(pieces, place)

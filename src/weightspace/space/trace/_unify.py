@@ -229,6 +229,11 @@ def choose(axes: Sequence[Axis], place: int, index: int) -> tuple[Axis, ...]:
     if len(factors) == 1 and _numbers(factors[0].units):
         each = factors[0].units.each[index]
         return tuple(tuple(_chosen(factor, each) for factor in expand(axis)) for axis in rest)
+    one = factors[0] if len(factors) == 1 else None
+    if one is not None and one.units.contracted and not one.units.fixed:  # the other neurons stay free
+        sizes = [size for size in (index, 1, one.units.size - index - 1) if size]
+        pieces = split_sum(one, sizes)
+        factors = factors if pieces is None else (pieces[1 if index else 0],)
     fix(factors)
     return rest
 

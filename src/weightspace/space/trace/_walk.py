@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from ..._errors import SpaceError
 from .._program import plain_attention
-from . import _norms, _products, _structure  # noqa: F401 - they register their rules
+from . import _lookups, _norms, _products, _structure  # noqa: F401 - they register their rules
 from ._op import RULES, Op, Traced, fixed, free, stuck
 from ._pointwise import pointwise
 from ._structure import merged
@@ -33,9 +35,15 @@ def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
     modes = {m: m.training for m in module.modules()}
     module.eval()
     try:
-        with plain_attention(), torch.enable_grad(), warnings.catch_warnings():
+        with (
+            plain_attention(),
+            torch.enable_grad(),
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(io.StringIO()),  # where torch prints the graph of a module that it cannot export
+        ):
             warnings.simplefilter("ignore")
-            return torch.export.export(module, inputs, strict=False)
+            program = torch.export.export(module, inputs, strict=False)
+            return program.run_decompositions({}) if _writes_through_views(program) else program
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SpaceError(
@@ -45,6 +53,23 @@ def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
     finally:
         for m, mode in modes.items():
             m.training = mode
+
+
+def _writes_through_views(program: ExportedProgram) -> bool:
+    """Whether an operation in place changes a tensor that has views, or is one: then others change with it."""
+    sources: dict[fx.Node, fx.Node] = {}  # of views, the tensor that they are of
+    viewed: set[fx.Node] = set()
+    written: set[fx.Node] = set()
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        first = node.args[0] if node.args else None
+        if schema is None or not isinstance(first, fx.Node) or not schema.arguments:
+            continue
+        alias, root = schema.arguments[0].alias_info, sources.get(first, first)
+        if alias is not None:
+            sources[node] = root
+            (written if alias.is_write else viewed).add(root)
+    return bool(viewed & written)
 
 
 @dataclass
@@ -147,8 +172,13 @@ class Walk:
         return found if several else found[0]
 
     def _apply(self, node: fx.Node, op: Op) -> Any:
-        if op.name in RULES:
-            return RULES[op.name](op)
+        if _is_random(node):
+            raise SpaceError(
+                f"operation {op.name} at {_path(node)} draws random numbers in evaluation mode, so that the module is "
+                "no function of its inputs"
+            )
+        if op.name in RULES and (out := RULES[op.name](op)) is not None:
+            return out
         if isinstance(node.target, torch._ops.OpOverload):
             if torch.Tag.pointwise in node.target.tags:
                 return pointwise(op)
@@ -182,6 +212,16 @@ def _is_traced(x: Any) -> bool:
     return isinstance(x, Traced)
 
 
+def _is_random(node: fx.Node) -> bool:
+    """Whether an operation draws random numbers; dropout that is switched off does not."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    given = dict(zip((argument.name for argument in schema), node.args, strict=False)) | node.kwargs
+    switches = [argument.name for argument in schema if argument.name in ("train", "training", "dropout_p")]
+    return not switches or any(given.get(name) for name in switches)
+
+
 def _alone(x: Any) -> Any:
     """A stack as one tensor; zeros anew, which other permutations and matrices may leave alone each time."""
     if not isinstance(x, Traced):
@@ -213,7 +253,8 @@ def _decomposed(node: fx.Node) -> fx.GraphModule | None:
 
 def _used(node: fx.Node) -> frozenset[int]:
     """Which of several results the network goes on with."""
-    return frozenset(user.args[1] for user in node.users if getattr(user.target, "__name__", "") == "getitem")  # type: ignore[misc]
+    items = [user for user in node.users if getattr(user.target, "__name__", "") == "getitem" and user.users]
+    return frozenset(item.args[1] for item in items)  # type: ignore[misc]
 
 
 def _filled(leaves_: list[Any], places: list[int], tensors: Sequence[Tensor]) -> list[Any]:
