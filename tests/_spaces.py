@@ -3,7 +3,15 @@
 from weightspace.group import GENERAL_LINEAR, MONOMIAL, PERMUTATION, MonomialGroup
 from weightspace.space import Activation, Axis, NeuronGroup, Parameter, WeightSpace
 
-__all__ = ["attention_space", "conv_space", "depthwise_space", "norm_space", "residual_space", "small_spaces"]
+__all__ = [
+    "attention_space",
+    "conv_space",
+    "depthwise_space",
+    "input_norm_space",
+    "norm_space",
+    "residual_space",
+    "small_spaces",
+]
 
 
 class _Builder:
@@ -157,6 +165,21 @@ def depthwise_space(channels=3, taps=2):
     b.add("last.bias", "c>")
     b.add("head.weight", "output>", "<c")
     b.add("temperature")
+    return b.space()
+
+
+def input_norm_space():
+    """A norm of the inputs: units behind it that are scaled, and stay where they are."""
+    b = _Builder()
+    b.group("input", 3, "input")
+    b.scaled("normed", "input", "nonzero")
+    b.group("a", 4, activation="relu")
+    b.group("output", 2, "output")
+    b.add("norm.weight", "normed>")
+    b.add("norm.bias", "normed>")
+    b.add("first.weight", "a>", "<normed")
+    b.add("first.bias", "a>")
+    b.add("head.weight", "output>", "<a")
     return b.space()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from _spaces import norm_space, small_spaces
+from _spaces import input_norm_space, norm_space, small_spaces
 from torch import nn
 
 import weightspace as ws
@@ -124,6 +124,17 @@ def test_scales_break_what_only_claims_permutations(name, of):
     assert error > 1e-5
 
 
+@pytest.mark.parametrize("task", ["equivariant", "invariant"])
+@pytest.mark.parametrize("of", SPACES)
+def test_canonical_forms_of_the_largest_group_go_through_standardised_scales(of, task):
+    """Statistics are shared along all axes that general matrices mix, too."""
+    space = SPACES[of]
+    net = build("canon-mlp", task, space, group="largest", standardize="scale")
+    net.standardize.fit(space.sample(9, torch.Generator().manual_seed(0)))
+    assert net.symmetry == space.symmetry()
+    (assert_equivariant if task == "equivariant" else assert_invariant)(net, space)
+
+
 @pytest.mark.parametrize("of", SPACES)
 def test_networks_whose_neurons_cannot_be_run_are_refused(of):
     for call in (
@@ -190,15 +201,15 @@ def test_the_average_of_an_edited_batch_norm_is_that_of_the_modules(traced):
         torch.testing.assert_close(space.realize(edited, x)[1].mean(-1), sum(expected) / 2)
 
 
-def test_scales_without_permutations_are_left_out():
-    """A norm of the input: its units stay where they are, so Monomial-NFN takes their scales for nothing."""
-    module = nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
-    space = ws.from_module(module, torch.randn(2, 3))
-    net = build("monomial-nfn", "equivariant", space)
-    assert any(factor.scales == "positive" for factor in net.symmetry.factors)
+@pytest.mark.parametrize("name", ["dws", "np-nfn", "nft", "monomial-nfn", "canon-mlp"])
+def test_scales_without_permutations_are_left_out(name):
+    """A norm of the input: its units stay where they are, and entry-wise maps take their scales for nothing."""
+    space = input_norm_space()
+    net = build(name, "equivariant", space)
+    assert space.symmetry().factor("normed").scales == "nonzero"
+    assert net.symmetry.factor("normed").scales == "none"
+    assert net.symmetry.factor("a").scales == ("positive" if name == "monomial-nfn" else "none")
     assert_equivariant(net, space)
-    scaled = [g.name for g, f in zip(space.groups, space.symmetry().factors, strict=True) if f.scales == "nonzero"]
-    assert all(net.symmetry.factor(name).scales == "none" for name in scaled)
 
 
 def test_the_options_for_large_networks():
