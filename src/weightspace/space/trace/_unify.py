@@ -41,6 +41,7 @@ def unify(a: Axis, b: Axis, *, against: bool = False) -> None:
             return
         split(big[0], "product", [small[0].units.size, inner])
         big[:1] = parts(big[0])
+    fix((*left, *right))  # a single unit beside an axis that has none
 
 
 def _whole(factors: Sequence[Factor]) -> list[Factor]:
