@@ -19,18 +19,20 @@ from ._errors import (
     ZooError,
 )
 from .models import architectures, build
-from .nn import OutputCapacityExpansion, merge_ensemble
+from .nn import OutputCapacityExpansion, SpaceFamily, merge_ensemble
 from .orbit import canonicalize, same_orbit
-from .space import WeightFeatures, WeightSpace, from_module, mlp, siren
+from .space import PaddedBatch, WeightFeatures, WeightSpace, from_module, mlp, pad, siren
 
 __version__ = "0.1.0"
 __all__ = [
     "EngineError",
     "ModelError",
     "OutputCapacityExpansion",
+    "PaddedBatch",
     "RecipeError",
     "ReportError",
     "SpaceError",
+    "SpaceFamily",
     "SymmetryError",
     "WeightFeatures",
     "WeightSpace",
@@ -46,6 +48,7 @@ __all__ = [
     "models",
     "nn",
     "orbit",
+    "pad",
     "same_orbit",
     "siren",
     "space",

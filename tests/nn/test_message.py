@@ -24,7 +24,8 @@ def slow_message_passing(layer, state):
         g: [torch.zeros(x.shape[0], x.shape[-1], dtype=x.dtype) for _ in range(x.shape[1])] for g, x in nodes.items()
     }
     new_edges = []
-    for (_, s, t, _), e in zip(layer.graph.edges, edges, strict=True):
+    for block, e in zip(state.graph.blocks, edges, strict=True):
+        s, t = block.source, block.target
         new = torch.empty(*e.shape[:-1], edge.last.out_features, dtype=e.dtype)
         for i in range(e.shape[1]):
             for j in range(e.shape[2]):
@@ -41,7 +42,7 @@ def slow_message_passing(layer, state):
             h = update.first(torch.cat([x[:, i], incoming[g][i], outgoing[g][i]], -1))
             rows.append(update.last(middle(update, h)) + update.skip(x[:, i]))
         new_nodes[g] = torch.stack(rows, 1)
-    return GraphState(new_nodes, new_edges)
+    return GraphState(state.graph, new_nodes, new_edges)
 
 
 @pytest.mark.parametrize("dims", [(2, 3, 4, 1), (1, 2, 1), (2, 3), (2, 3, 2, 3, 2)])
@@ -49,7 +50,7 @@ def test_agrees_with_a_slow_twin(dims):
     space = ws.mlp(dims)
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 6).double()
-    layer = gmn_layer(encoder.graph, 6, 5).double()
+    layer = gmn_layer(6, 5).double()
     with torch.no_grad():
         state = encoder(space.sample(2).to(torch.float64))
         expected = slow_message_passing(layer, state)
@@ -64,18 +65,17 @@ def test_gradients():
     space = ws.mlp((2, 3, 2))
     torch.manual_seed(0)
     graph = Graph(space)
-    layer = gmn_layer(graph, 3).double()
+    layer = gmn_layer(3).double()
     names = [name for name, _ in layer.named_parameters()]
     values = [p.detach().clone().requires_grad_() for p in layer.parameters()]
     nodes = [torch.randn(1, g.size, 3, dtype=torch.float64, requires_grad=True) for g in space.groups]
-    edges = [
-        torch.randn(1, *space.parameters[i].shape, 3, dtype=torch.float64, requires_grad=True) for i, *_ in graph.edges
-    ]
+    edges = [torch.randn(1, b.rows, b.columns, 3, dtype=torch.float64, requires_grad=True) for b in graph.blocks]
 
     def run(*tensors):
         weights = dict(zip(names, tensors, strict=False))
         rest = tensors[len(names) :]
-        state = GraphState({g.name: x for g, x in zip(space.groups, rest, strict=False)}, list(rest[len(nodes) :]))
+        by_name = {g.name: x for g, x in zip(space.groups, rest, strict=False)}
+        state = GraphState(graph, by_name, list(rest[len(nodes) :]))
         out = torch.func.functional_call(layer, weights, (state,))
         return (*out.nodes.values(), *out.edges)
 
@@ -87,9 +87,9 @@ def test_one_way_messages_only_flow_forward():
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 4)
     state = encoder(space.sample(1))
-    changed = GraphState({**state.nodes, "hidden2": state.nodes["hidden2"] + 1}, state.edges)
+    changed = state._replace(nodes={**state.nodes, "hidden2": state.nodes["hidden2"] + 1})
     for bidirectional in (False, True):
-        layer = gmn_layer(encoder.graph, 4, bidirectional=bidirectional)
+        layer = gmn_layer(4, bidirectional=bidirectional)
         same = torch.allclose(layer(state).nodes["hidden1"], layer(changed).nodes["hidden1"], atol=1e-6)
         assert same is not bidirectional
 
@@ -99,18 +99,9 @@ def test_codes_tell_input_neurons_apart_but_not_hidden_ones():
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 4)
     zero = space.sample(1) * 0.0
-    nodes, edges, _ = encoder(zero)
+    _, nodes, edges, *_ = encoder(zero)
     assert not torch.allclose(nodes["input"][:, 0], nodes["input"][:, 1])
     assert not torch.allclose(nodes["output"][:, 0], nodes["output"][:, 1])
     assert torch.equal(nodes["hidden1"][:, 0], nodes["hidden1"][:, 1])
     assert torch.equal(edges[0][:, 0], edges[0][:, 1])
     assert not torch.allclose(edges[0][:, :, 0], edges[0][:, :, 1])
-
-
-def test_a_parameter_that_is_no_edge_is_refused():
-    from weightspace.space import Axis, NeuronGroup, Parameter, WeightSpace
-
-    plain = Parameter("free", (Axis(3),))
-    space = WeightSpace((NeuronGroup("input", 2, "input"), NeuronGroup("hidden", 3)), (plain,))
-    with pytest.raises(ws.ModelError, match=r"'free' with shape \(3,\) is neither a weight"):
-        Graph(space)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import weightspace as ws
-from weightspace.nn import GraphEncoder, ng_gnn_layer
+from weightspace.nn import Graph, GraphEncoder, ng_gnn_layer
 from weightspace.nn._aggregate import aggregate, modulate
 
 
@@ -29,12 +29,12 @@ def test_agrees_with_a_slow_twin(dims, bidirectional):
     space = ws.mlp(dims)
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 5).double()
-    layer = ng_gnn_layer(encoder.graph, 5, bidirectional=bidirectional).double()
+    layer = ng_gnn_layer([Graph(space)], 5, bidirectional=bidirectional).double()
     with torch.no_grad():
         state = encoder(space.sample(2).to(torch.float64))
         found = layer(state)
-        into = {t: (s, e) for (_, s, t, _), e in zip(layer.graph.edges, state.edges, strict=True)}
-        out_of = {s: (t, e) for (_, s, t, _), e in zip(layer.graph.edges, state.edges, strict=True)}
+        into = {b.target: (b.source, e) for b, e in zip(state.graph.blocks, state.edges, strict=True)}
+        out_of = {b.source: (b.target, e) for b, e in zip(state.graph.blocks, state.edges, strict=True)}
         nodes = {}
         for group, x in state.nodes.items():
             rows = []
@@ -52,7 +52,8 @@ def test_agrees_with_a_slow_twin(dims, bidirectional):
                 rows.append(F.silu(layer.finish.norm(layer.update["none"].linear(torch.cat(parts, -1)))))
             nodes[group] = torch.stack(rows, 1)
         update = layer.edge["none"]
-        for (_, s, t, _), e, new in zip(layer.graph.edges, state.edges, found.edges, strict=True):
+        for block, e, new in zip(state.graph.blocks, state.edges, found.edges, strict=True):
+            s, t = block.source, block.target
             for i in range(e.shape[1]):
                 for j in range(e.shape[2]):
                     h = update.of_edge(e[:, i, j]) + update.of_source(nodes[s][:, j]) + update.of_target(nodes[t][:, i])
@@ -62,7 +63,7 @@ def test_agrees_with_a_slow_twin(dims, bidirectional):
 
 
 def test_mean_log_degree_is_that_of_the_graph():
-    layer = ng_gnn_layer(GraphEncoder(ws.mlp((2, 3, 4)), 1, 4).graph, 4)
+    layer = ng_gnn_layer([Graph(ws.mlp((2, 3, 4)))], 4)
     along = (2 * math.log(1) + 3 * math.log(3) + 4 * math.log(4)) / 9
     against = (2 * math.log(4) + 3 * math.log(5) + 4 * math.log(1)) / 9
     assert layer.along["none"].mean_log_degree == pytest.approx(along)

@@ -4,15 +4,16 @@ from torch.nn import functional as F
 
 import weightspace as ws
 from weightspace.nn import Graph, GraphState, Pairs, PairsFromGraph, PairsToGraph, RelationalAttention
-from weightspace.space import Axis, NeuronGroup, Parameter, WeightSpace
+from weightspace.space import Activation, Axis, NeuronGroup, Parameter, WeightSpace
 
 BOTH = pytest.mark.parametrize("attend", ["all", "edges"])
 
 
 def random_graph(space, channels, batch=2):
     nodes = {g.name: torch.randn(batch, g.size, channels, dtype=torch.float64) for g in space.groups}
-    shapes = [space.parameters[i].shape for i, *_ in Graph(space).edges]
-    return GraphState(nodes, [torch.randn(batch, *shape[:2], channels, dtype=torch.float64) for shape in shapes])
+    graph = Graph(space)
+    shapes = [(block.rows, block.columns) for block in graph.blocks]
+    return GraphState(graph, nodes, [torch.randn(batch, *s, channels, dtype=torch.float64) for s in shapes])
 
 
 def make(space, attend, layers=2, heads=2):
@@ -30,7 +31,8 @@ def slow_pairs(lift, state, attend):
     nodes = {(g, n): x[:, n] for g, x in state.nodes.items() for n in range(x.shape[1])}
     zero = torch.zeros(len(state.edges[0]), lift.along.out_features, dtype=torch.float64)
     pairs = {(a, b): zero for a in nodes for b in nodes if attend == "all" or a == b}
-    for (_, source, target, _), e in zip(lift.pairs.graph.edges, state.edges, strict=True):
+    for block, e in zip(state.graph.blocks, state.edges, strict=True):
+        source, target = block.source, block.target
         for i in range(e.shape[1]):
             for j in range(e.shape[2]):
                 pairs[(target, i), (source, j)] = lift.along(e[:, i, j])
@@ -83,7 +85,8 @@ def test_agrees_with_a_slow_twin(dims, attend):
     for group, x in found.nodes.items():
         expected = torch.stack([nodes[group, n] for n in range(x.shape[1])], 1)
         torch.testing.assert_close(x, expected, rtol=1e-10, atol=1e-12)
-    for (_, s, t, _), e in zip(lift.pairs.graph.edges, found.edges, strict=True):
+    for block, e in zip(found.graph.blocks, found.edges, strict=True):
+        s, t = block.source, block.target
         rows = [torch.stack([pairs[(t, i), (s, j)] for j in range(e.shape[2])], 1) for i in range(e.shape[1])]
         torch.testing.assert_close(e, torch.stack(rows, 1), rtol=1e-10, atol=1e-12)
 
@@ -94,12 +97,12 @@ def test_gradients(attend):
     net = make(space, attend, layers=1, heads=1)
     names = [name for name, _ in net.named_parameters()]
     values = [p.detach().clone().requires_grad_() for p in net.parameters()]
-    nodes, edges, _ = random_graph(space, 6, batch=1)
+    graph, nodes, edges, *_ = random_graph(space, 6, batch=1)
     inputs = [t.requires_grad_() for t in (*nodes.values(), *edges)]
 
     def run(*tensors):
         rest = tensors[len(names) :]
-        state = GraphState(dict(zip(nodes, rest, strict=False)), list(rest[len(nodes) :]))
+        state = GraphState(graph, dict(zip(nodes, rest, strict=False)), list(rest[len(nodes) :]))
         out = torch.func.functional_call(net, dict(zip(names, tensors, strict=False)), (state,))
         return (*out.nodes.values(), *out.edges)
 
@@ -110,7 +113,7 @@ def test_on_edges_a_node_sees_itself_and_its_neighbours_only():
     space = ws.mlp((2, 3, 3, 1))
     state = random_graph(space, 6)
     for changed in ("input", "hidden1", "hidden2", "output"):
-        other = GraphState({**state.nodes, changed: state.nodes[changed] + 1}, state.edges)
+        other = state._replace(nodes={**state.nodes, changed: state.nodes[changed] + 1})
         for attend in ("all", "edges"):
             net = make(space, attend, layers=1)
             before, after = (net(s).nodes["hidden1"] for s in (state, other))
@@ -137,19 +140,24 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(layer(state).pairs[0], layer(state).pairs[0])
 
 
-def parallel():
-    """Two weights between the same groups: a pair of neurons has one feature, two edges have two."""
-    groups = (NeuronGroup("input", 2, "input"), NeuronGroup("output", 3, "output"))
-    axes = (Axis(3, "output", "out"), Axis(2, "input", "in"))
-    return WeightSpace(groups, (Parameter("a", axes), Parameter("b", axes)))
+def grouped_beside_dense():
+    """A grouped convolution and a dense one between the same channels: a pair of neurons has one feature."""
+    names = ("groups", "before", "after")
+    groups = tuple(NeuronGroup(name, 2, activation=Activation("gelu")) for name in names)
+    (g_out, _, out), (g_in, before, _) = ([Axis(2, name, side) for name in names] for side in ("out", "in"))
+    both = Axis(2, "groups", "out", ("groups", "in"))
+    parameters = (Parameter("dense", (g_out, out, g_in, before)), Parameter("grouped", (both, out, before)))
+    return WeightSpace(groups, parameters)
 
 
-def test_parallel_weights_need_edges():
-    space = parallel()
+def test_dense_beside_grouped_weights_need_edges():
+    graph = Graph(grouped_beside_dense())
+    assert [(b.source, b.target, b.shared) for b in graph.blocks[:2]] == [
+        ("groups*before", "groups*after", shared) for shared in (1, 2)
+    ]
     with pytest.raises(ws.ModelError, match="several weights join the same two neuron groups; use attend='edges'"):
-        Pairs(Graph(space), "all")
-    found = make(space, "edges")(random_graph(space, 6))
-    assert not torch.equal(*found.edges)
+        Pairs(graph, "all")
+    Pairs(graph, "edges")
 
 
 def test_unknown_pairs_are_refused():

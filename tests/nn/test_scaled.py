@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import weightspace as ws
-from weightspace.nn import GraphEncoder, kinds, scaled_layer
+from weightspace.nn import Graph, GraphEncoder, kinds, scaled_layer
 from weightspace.space import Activation, WeightSpace
 
 
@@ -66,7 +66,8 @@ def slow_layer(layer, kind, signs, state):
     zeros = {g: [torch.zeros_like(x[:, 0]) for _ in range(x.shape[1])] for g, x in state.nodes.items()}
     inbox = {direction: {g: list(parts) for g, parts in zeros.items()} for direction in ("along", "against")}
     edges, against = [], []
-    for n, (_, s, t, _) in enumerate(layer.graph.edges):
+    for n, block in enumerate(state.graph.blocks):
+        s, t = block.source, block.target
         e, own = state.edges[n], state.against[n] if state.against else None
         back = e if own is None else own
         new = [[None] * e.shape[2] for _ in range(e.shape[1])]
@@ -111,7 +112,7 @@ def test_agrees_with_a_slow_twin(name, signs):
     torch.manual_seed(0)
     kind = kinds(space, space.symmetry())
     encoder = GraphEncoder(space, 1, 6, space.symmetry(), reciprocal=True).double()
-    layer = scaled_layer(encoder.graph, kind, 6, signs=signs, against="all", reciprocal="all").double()
+    layer = scaled_layer(Graph(space), kind, 6, signs=signs, against="all", reciprocal="all").double()
     with torch.no_grad():
         state = encoder(space.sample(2).to(torch.float64))
         nodes, edges, against = slow_layer(layer, kind, signs, state)
@@ -137,7 +138,9 @@ def test_backward_features_are_reciprocals_where_an_end_is_scaled_by_positive_nu
         theta["0.weight"][0, 0, 0] = 0.0
         against = encoder(theta).against
         inverse = (1 / theta["0.weight"]).where(theta["0.weight"] != 0, 0.0)
-        torch.testing.assert_close(against[0], encoder.reciprocal(inverse) * encoder.reciprocal_code[0])
+        weight, sets = encoder.reciprocal.maps.weight["weight_0_0"], Graph(space).sets
+        code = encoder.reciprocal.target(sets["hidden1"])[:, None] + encoder.reciprocal.source(sets["input"])
+        torch.testing.assert_close(against[0], inverse @ weight.mT * (1 + code))
     # input -> relu, relu -> tanh; not tanh -> gelu, gelu -> output
     assert [r is not None for r in against] == [True, True, False, False]
 
@@ -147,7 +150,7 @@ def test_gradients_at_zero_are_finite_and_features_stay_zero():
     space = ws.mlp((2, 3, 2))
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 4, space.symmetry(), reciprocal=True)
-    layer = scaled_layer(encoder.graph, kinds(space, space.symmetry()), 4, against="all", reciprocal="all")
+    layer = scaled_layer(Graph(space), kinds(space, space.symmetry()), 4, against="all", reciprocal="all")
     state = encoder(space.sample(1) * 0.0)
     out = layer(state)
     assert not out.nodes["hidden1"].any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..nn import GraphDecoder, GraphEncoder, GraphPool, gmn_layer, head
+from ..nn import GraphDecoder, GraphEncoder, GraphPool, Reduction, gmn_layer, head
 from ..space import WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -19,6 +19,7 @@ def gmn(
     hidden: int = 128,
     depth: int | None = None,
     bidirectional: bool = True,
+    reduction: Reduction = "sum",
     dropout: float = 0.1,
 ) -> Body:
     """Message passing on the graph of the input network, in both directions.
@@ -32,16 +33,17 @@ def gmn(
         hidden: channels of nodes and edges.
         depth: number of layers; by default 10 for an equivariant and 4 for an invariant task.
         bidirectional: pass messages backwards too.
+        reduction: of the messages that a node receives.
         dropout: probability.
     """
     depth = depth or (10 if ports.equivariant else 4)
     encoder = GraphEncoder(space, ports.in_channels, hidden)
-    decoder = GraphDecoder(space, ports.out)
+    decoder = GraphDecoder(space, ports.out, hidden)
     layers = [
         gmn_layer(
-            encoder.graph,
             hidden,
             decoder.width if last and ports.equivariant else None,
+            reduction=reduction,
             bidirectional=bidirectional,
             edge_update=ports.equivariant or not last,
             dropout=0.0 if last else dropout,

@@ -12,6 +12,7 @@ from ..nn import (
     GraphPool,
     GraphProjection,
     GraphState,
+    graph_of,
     head,
     ng_gnn_layer,
 )
@@ -30,7 +31,7 @@ class _NodesTooEarly(nn.Module):
         flat = torch.cat(list(state.nodes.values()), dim=1)
         slices = flat[:, : -first[1].shape[1]].split([x.shape[1] for _, x in others], dim=1)
         nodes = dict([first, *((group, part) for (group, _), part in zip(others, slices, strict=True))])
-        return GraphState(nodes, state.edges)
+        return state._replace(nodes=nodes)
 
 
 @register("ng-gnn")
@@ -69,7 +70,7 @@ def ng_gnn(
     layers: list[nn.Module] = [*([waves] if waves else []), encoder]
     layers += [
         ng_gnn_layer(
-            encoder.graph,
+            [graph_of(space)],
             hidden,
             bidirectional=bidirectional,
             last=i == depth - 1,
@@ -79,7 +80,7 @@ def ng_gnn(
         for i in range(depth)
     ]
     if ports.equivariant:
-        decoder = GraphDecoder(space, ports.out)
+        decoder = GraphDecoder(space, ports.out, hidden)
         layers += [GraphProjection(hidden, hidden, decoder.width), *([_NodesTooEarly()] if published else []), decoder]
     else:
         pool = GraphPool(space, hidden)

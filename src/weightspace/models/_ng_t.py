@@ -14,6 +14,7 @@ from ..nn import (
     PairsFromGraph,
     PairsToGraph,
     RelationalAttention,
+    graph_of,
     head,
 )
 from ..space import WeightSpace
@@ -54,7 +55,7 @@ def ng_t(
     heads = heads or (4 if ports.equivariant else 8)
     pair_channels = (hidden + 1) // 2
     encoder = GraphEncoder(space, ports.in_channels, hidden)
-    pairs = Pairs(encoder.graph, attend)
+    pairs = Pairs(graph_of(space), attend)
     layers: list[nn.Module] = [
         encoder,
         PairsFromGraph(pairs, hidden, pair_channels),
@@ -73,7 +74,7 @@ def ng_t(
         PairsToGraph(pairs),
     ]
     if ports.equivariant:
-        decoder = GraphDecoder(space, ports.out)
+        decoder = GraphDecoder(space, ports.out, hidden)
         layers += [GraphProjection(hidden, pair_channels, decoder.width), decoder]
     else:
         pool = GraphPool(space, hidden)

@@ -6,7 +6,18 @@ from typing import Literal
 
 from torch import nn
 
-from ..nn import GraphDecoder, GraphEncoder, Receivers, ScaledPool, SignMap, head, kinds, scaled_layer
+from ..nn import (
+    GraphDecoder,
+    GraphEncoder,
+    Receivers,
+    ScaledPool,
+    SignMap,
+    graph_of,
+    head,
+    kinds,
+    node_symmetry,
+    scaled_layer,
+)
 from ..space import WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -29,16 +40,16 @@ def _body(
 ) -> Body:
     depth = depth or (10 if ports.equivariant else 4)
     sign_map: SignMap = ("absolute" if ports.equivariant else "symmetrized") if signs == "by_task" else signs
-    symmetry = space.symmetry()
+    symmetry = node_symmetry(space)
     kind = kinds(space, symmetry)
     encoder = GraphEncoder(space, ports.in_channels, hidden, symmetry, reciprocal=reciprocal)
-    decoder = GraphDecoder(space, ports.out)
+    decoder = GraphDecoder(space, ports.out, hidden)
     both: list[Receivers] = ["all" if bidirectional else "none"] * depth
     if bidirectional and ports.equivariant:
         both[-1] = "hidden"  # the last features of input neurons are no parameter's
     layers = [
         scaled_layer(
-            encoder.graph,
+            graph_of(space),
             kind,
             hidden,
             decoder.width if last and ports.equivariant else None,
@@ -55,7 +66,7 @@ def _body(
     else:
         pool = ScaledPool(space, kind, hidden, signs=sign_map)
         end = [pool, head(pool.out_features, hidden, ports.out, dropout)]
-    broken = bidirectional and not reciprocal and "positive" in kind.values()
+    broken = bidirectional and not reciprocal and not {"positive", "nonzero"}.isdisjoint(kind.values())
     return Body(nn.Sequential(encoder, *layers, *end), symmetry.restricted(scales=not broken))
 
 

@@ -1,11 +1,15 @@
 """Equivariant maps on weight features."""
 
 from ._attention import NeuronAttention, PerParameter, WeightTransformerBlock
+from ._blocks import Block, Member, NodeSet
 from ._capacity import OutputCapacityExpansion, merge_ensemble
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
+from ._family import SpaceFamily
 from ._gradient import GradientFeatures, NeuronGradients, PointNeuronLayer
-from ._graph import Graph, GraphDecoder, GraphEncoder, GraphPool, GraphProjection, GraphState
-from ._layers import Receivers, gmn_layer, kinds, ng_gnn_layer, scaled_layer
+from ._graph import Graph, GraphState, graph_of
+from ._graph_decoder import GraphDecoder, GraphPool, GraphProjection
+from ._graph_encoder import GraphEncoder, kinds
+from ._layers import Receivers, gmn_layer, ng_gnn_layer, scaled_layer
 from ._layout import check_space
 from ._linear import EquivariantLinear, InvariantPool
 from ._message import MessagePassing
@@ -15,12 +19,13 @@ from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization,
 from ._pairs import Attend, Pairs, PairsFromGraph, PairState, PairsToGraph
 from ._pool import Reduction
 from ._relational import RelationalAttention
-from ._scaled import ScaledPool, SignMap
+from ._scaled import ScaledPool, SignMap, node_symmetry
 from ._set_attention import SetAttention
 
 __all__ = [
     "Attend",
     "BatchNorm",
+    "Block",
     "Dropout",
     "EquivariantLinear",
     "GaussianFourier",
@@ -35,11 +40,13 @@ __all__ = [
     "InvariantPool",
     "LearnedPosition",
     "LearnedScale",
+    "Member",
     "MessagePassing",
     "Modulated",
     "MonomialActivation",
     "NeuronAttention",
     "NeuronGradients",
+    "NodeSet",
     "OutputCapacityExpansion",
     "PairState",
     "Pairs",
@@ -56,15 +63,18 @@ __all__ = [
     "SetAttention",
     "SignMap",
     "SinusoidalPosition",
+    "SpaceFamily",
     "Standardization",
     "Standardize",
     "WeightTransformerBlock",
     "check_space",
     "gmn_layer",
+    "graph_of",
     "head",
     "kinds",
     "merge_ensemble",
     "ng_gnn_layer",
+    "node_symmetry",
     "relu_",
     "scaled_layer",
     "unit",

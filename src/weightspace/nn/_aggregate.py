@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -71,8 +72,17 @@ def modulate(
 
 
 def aggregate(
-    x: Float[Tensor, "batch rows columns channels"], axis: Literal[1, 2]
+    x: Float[Tensor, "batch rows columns channels"],
+    axis: Literal[1, 2],
+    mask: Bool[Tensor, "batch receivers_or_1 senders"] | None = None,
 ) -> Float[Tensor, "batch n four_channels"]:
-    """Mean, minimum, maximum and standard deviation over axis 1 or 2, side by side."""
-    out: Tensor = _Aggregate.apply(x, axis)  # type: ignore[no-untyped-call]
-    return out
+    """Mean, minimum, maximum and standard deviation over axis 1 or 2, side by side; of what a mask leaves."""
+    if mask is None:
+        out: Tensor = _Aggregate.apply(x, axis)  # type: ignore[no-untyped-call]
+        return out
+    there = (mask if axis == 2 else mask.mT).unsqueeze(-1)
+    count = there.sum(axis, dtype=x.dtype)
+    mean = x.where(there, 0).sum(axis) / count
+    variance = (x - mean.unsqueeze(axis)).square().where(there, 0).sum(axis) / count
+    smallest, largest = x.where(there, math.inf).amin(axis), x.where(there, -math.inf).amax(axis)
+    return torch.cat([mean, smallest, largest, (variance + _VARIANCE_FLOOR).sqrt()], dim=-1)

@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import functools
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._blocks import Block
 from ._dropout import dropout
-from ._pool import add_rows_and_columns
+from ._pool import Reduction, add_rows_and_columns
 
-__all__ = ["EdgeUpdate", "Message", "NodeUpdate", "Nodes", "NormalizedSiLU", "sum_then_map"]
+__all__ = ["EdgeUpdate", "Message", "NodeUpdate", "Nodes", "NormalizedSiLU", "Received", "senders"]
 
 
 class Nodes(NamedTuple):
-    """The features of one neuron group, and how its symmetry scales them: "none", "signs" or "positive"."""
+    """The features of one set of nodes, and how its symmetry scales them: "none", "signs", "positive" or "nonzero".
+
+    Where networks of different widths are padded to one, the mask tells which nodes there are.
+    """
 
     x: Float[Tensor, "batch n channels"]
     kind: str
+    mask: Bool[Tensor, "batch n"] | None = None
+
+
+class Received(NamedTuple):
+    """What arrives through one block, aggregated or one by one, and the number of senders or which of them there are.
+
+    Messages one by one have the axes of the block, ``[batch, rows, columns, channels]``.
+    """
+
+    x: Float[Tensor, "batch receivers channels"]
+    number: int
+    mask: Bool[Tensor, "batch receivers_or_1 senders"] | None = None
+
+    def on(self, block: Block, axis: Literal[1, 2]) -> Received:
+        """The same for the nodes of a whole set; axis is that of the senders."""
+        if block.shared == 1:
+            return self
+        mask = self.mask
+        if mask is not None:
+            receivers = block.rows if axis == 2 else block.columns
+            mask = block.receivers(mask.expand(-1, receivers, -1), axis)
+        return Received(block.receivers(self.x, axis), self.number, mask)
+
+
+def senders(parts: Sequence[Received]) -> int | Float[Tensor, "batch receivers_or_1 1"]:
+    """How many senders there are in all blocks."""
+    masks = [part.mask for part in parts if part.mask is not None]
+    if len(masks) < len(parts):
+        return sum(part.number for part in parts)
+    counts = [mask.sum(-1, keepdim=True, dtype=parts[0].x.dtype) for mask in masks]
+    return sum(counts[1:], start=counts[0])
 
 
 class NormalizedSiLU(nn.Module):
@@ -39,19 +77,20 @@ class Message(nn.Module):
     r"""The message function of GMN: linear - LayerNorm - SiLU - linear on ``[e_ij; x_j]``, summed over the senders.
 
     The first linear map splits into an edge part and a node part, which is computed once per node; the last one
-    commutes with the sum. So an edge costs one matrix product.
+    commutes with the sum and is applied to it. So an edge costs one matrix product.
 
     Args:
         channels: of nodes, edges and messages.
         dropout: probability.
+        reduction: "sum" over the senders, their "mean", or the entry-wise "max" of what enters the last linear map.
 
     Attributes:
         width: channels of what a node receives.
     """
 
-    def __init__(self, channels: int, dropout: float) -> None:
+    def __init__(self, channels: int, dropout: float, reduction: Reduction = "sum") -> None:
         super().__init__()
-        self.width = channels
+        self.width, self.reduction = channels, reduction
         self.of_edge = nn.Linear(channels, channels, bias=False)
         self.of_sender = nn.Linear(channels, channels)
         self.between = NormalizedSiLU(channels, dropout)
@@ -61,8 +100,8 @@ class Message(nn.Module):
         """The linear maps of the edges."""
         return [self.of_edge.weight]
 
-    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Tensor:
-        """Messages through one block, summed over the senders.
+    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Received:
+        """Messages through one block, pooled over the senders.
 
         Args:
             edges: the mapped edges ``[batch, rows, columns, channels]``.
@@ -70,18 +109,35 @@ class Message(nn.Module):
             columns: nodes at their beginnings.
             axis: of the senders: 2 along the direction of the network, 1 against it.
         """
-        sender = self.of_sender((columns if axis == 2 else rows).x)
-        h = add_rows_and_columns(edges[0], *((None, sender) if axis == 2 else (sender, None)))
-        return sum_then_map(self.last, self.between(h), axis)
+        nodes = columns if axis == 2 else rows
+        sender = self.of_sender(nodes.x)
+        h = self.between(add_rows_and_columns(edges[0], *((None, sender) if axis == 2 else (sender, None))))
+        mask = None if nodes.mask is None else nodes.mask.unsqueeze(1)
+        return Received(_pool(h, axis, self.reduction, nodes.mask), h.shape[axis], mask)
 
-    def collect(self, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
-        """What a group receives from several blocks."""
-        return sum(parts[1:], start=parts[0])
+    def collect(self, parts: list[Received], axis: Literal[1, 2]) -> Tensor:
+        """What a set receives from several blocks."""
+        pooled = [part.x for part in parts]
+        if self.reduction == "max":
+            return cast(Tensor, self.last(functools.reduce(torch.maximum, pooled)))
+        total, count = sum(pooled[1:], start=pooled[0]), senders(parts)
+        if self.reduction == "mean":
+            return cast(Tensor, self.last(total / count))
+        if isinstance(count, int):
+            return F.linear(total, self.last.weight, count * self.last.bias)
+        return F.linear(total, self.last.weight) + count * self.last.bias
 
 
-def sum_then_map(last: nn.Linear, h: Tensor, axis: Literal[1, 2]) -> Tensor:
-    """The sum of ``last(h)`` over one axis; the linear map acts on the sum."""
-    return F.linear(h.sum(axis), last.weight, h.shape[axis] * last.bias)
+def _pool(h: Tensor, axis: Literal[1, 2], reduction: Reduction, mask: Tensor | None) -> Tensor:
+    """The sum over one axis, or the maximum, of what the mask leaves."""
+    if mask is None:
+        return h.amax(axis) if reduction == "max" else h.sum(axis)
+    if reduction == "max":
+        return h.masked_fill(~mask[:, None, :, None] if axis == 2 else ~mask[:, :, None, None], -math.inf).amax(axis)
+    weight = mask.to(h.dtype)  # a sum as a product with the mask, which writes nothing of the size of h
+    if axis == 2:
+        return (weight[:, None, None] @ h).squeeze(2)
+    return (weight[:, None] @ h.flatten(2)).view(h.shape[0], *h.shape[2:])
 
 
 class NodeUpdate(nn.Module):

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import nn
 
-from ..space import SymmetryGroup, WeightSpace
 from ._functions import EdgeUpdate, Message, NodeUpdate
 from ._graph import Graph
 from ._message import MessagePassing
 from ._neighbourhood import LinearUpdate, NeighbourhoodMessage, NodeNorm
+from ._pool import Reduction
 from ._scaled import ScaledEdgeUpdate, ScaledMessage, ScaledNodeUpdate, SignMap
 
-__all__ = ["Receivers", "gmn_layer", "kinds", "ng_gnn_layer", "scaled_layer"]
+__all__ = ["Receivers", "gmn_layer", "ng_gnn_layer", "scaled_layer"]
 
 Receivers = Literal["all", "hidden", "none"]
 
 
-def kinds(space: WeightSpace, symmetry: SymmetryGroup) -> dict[str, str]:
-    """How the group scales each neuron group."""
-    return {group.name: str(symmetry.factor(group.name).scales) for group in space.groups}
-
-
 def gmn_layer(
-    graph: Graph,
     channels: int,
     out_channels: int | None = None,
     *,
+    reduction: Reduction = "sum",
     bidirectional: bool = True,
     edge_update: bool = True,
     skip: bool = True,
@@ -39,9 +35,9 @@ def gmn_layer(
     Source: Lim et al. (2024), arXiv 2312.04501; Kalogeropoulos et al. (2024), arXiv 2406.10685, with permutations.
 
     Args:
-        graph: the graph of the input networks.
         channels: channels of nodes and edges.
         out_channels: channels of the result; ``channels`` if None.
+        reduction: of messages; see `Message`.
         bidirectional: pass messages backwards too.
         edge_update: compute new edge features; otherwise the edges are returned as they are.
         skip: add a linear map of the old features to the new ones.
@@ -50,9 +46,8 @@ def gmn_layer(
     out = out_channels or channels
     incoming = (2 if bidirectional else 1) * channels
     return MessagePassing(
-        graph,
-        along={"none": Message(channels, dropout)},
-        against={"none": Message(channels, dropout)} if bidirectional else {},
+        along={"none": Message(channels, dropout, reduction)},
+        against={"none": Message(channels, dropout, reduction)} if bidirectional else {},
         update={"none": NodeUpdate(channels, incoming, out, dropout=dropout, skip=skip)},
         edge={"none": EdgeUpdate(channels, out, dropout=dropout, skip=skip)} if edge_update else {},
     )
@@ -77,21 +72,21 @@ def scaled_layer(
 
     Args:
         graph: the graph of the input networks.
-        kinds: how each neuron group is scaled: "none", "signs" or "positive".
+        kinds: how each set of nodes is scaled: "none", "signs", "positive" or "nonzero".
         channels: channels of nodes and edges.
         out_channels: channels of the result; ``channels`` if None.
         signs: what of features is invariant under signs: "absolute" values, or "symmetrized" functions.
-        against: which groups receive messages against the direction: "all", all but the "input", or "none".
-        reciprocal: which groups will receive messages through the edges' own features for that direction in the next
+        against: which sets receive messages against the direction: "all", all but the "input", or "none".
+        reciprocal: which sets will receive messages through the edges' own features for that direction in the next
             layer, so that these are updated.
         edge_update: compute new edge features; otherwise the edges are returned as they are.
         skip: add a linear map of the old features to the new ones.
         dropout: probability.
     """
     end: dict[str, Any] = {"out_channels": out_channels or channels, "dropout": dropout, "skip": skip}
-    ends = [(kinds[source], kinds[target]) for _, source, target, _ in graph.edges]
+    ends = [(kinds[block.source], kinds[block.target]) for block in graph.blocks]
     scaled = [pair for pair in ends if pair != ("none", "none")]
-    positive = [pair for pair in scaled if "positive" in pair]
+    inverted = [pair for pair in scaled if not {"positive", "nonzero"}.isdisjoint(pair)]
     backward = _kinds_of(graph, kinds, against)
     incoming = (2 if backward else 1) * channels
 
@@ -103,7 +98,6 @@ def scaled_layer(
     if len(scaled) < len(ends) and edge_update:
         edges["none"] = EdgeUpdate(channels, **end)
     return MessagePassing(
-        graph,
         along={kind: ScaledMessage(kind, signs, channels, dropout) for kind in sorted({target for _, target in ends})},
         against={kind: ScaledMessage(kind, signs, channels, dropout) for kind in backward},
         update={
@@ -116,21 +110,21 @@ def scaled_layer(
         reciprocal={
             kind: edge(pairs)
             for kind in _kinds_of(graph, kinds, reciprocal)
-            if (pairs := [pair for pair in positive if pair[0] == kind])
+            if (pairs := [pair for pair in inverted if pair[0] == kind])
         },
         kinds=kinds,
     )
 
 
 def _kinds_of(graph: Graph, kinds: dict[str, str], receivers: Receivers) -> list[str]:
-    """The kinds of the groups that messages against the direction go to."""
-    inputs = {group.name for group in graph.groups if group.kind == "input"}
+    """The kinds of the sets that messages against the direction go to."""
+    inputs = {name for name, node_set in graph.sets.items() if node_set.kind == "input"}
     excluded = {"none": set(kinds), "hidden": inputs, "all": set()}[receivers]
-    return sorted({kinds[source] for _, source, _, _ in graph.edges if source not in excluded})
+    return sorted({kinds[block.source] for block in graph.blocks if block.source not in excluded})
 
 
 def ng_gnn_layer(
-    graph: Graph,
+    graphs: Sequence[Graph],
     channels: int,
     *,
     bidirectional: bool = True,
@@ -143,31 +137,32 @@ def ng_gnn_layer(
     Source: Kofinas et al. (2024), arXiv 2403.12143, section 3.2.
 
     Args:
-        graph: the graph of the input networks.
+        graphs: the graphs of the input networks, for the mean logarithm of the degrees.
         channels: channels of nodes and edges.
         bidirectional: pass messages backwards too.
         last: leave out what follows the linear map of the nodes, and the edge update.
         dropout: probability, for the nodes.
         across_batch: see `NodeNorm`.
     """
-
-    def message(receivers: list[str], senders: list[str]) -> dict[str, nn.Module]:
-        degree = dict.fromkeys(size, 0)
-        for receiver, sender in zip(receivers, senders, strict=True):
-            degree[receiver] += size[sender]
-        mean = sum(size[g] * math.log(d + 1) for g, d in degree.items()) / sum(size.values())
-        return {"none": NeighbourhoodMessage(channels, mean)}
-
-    size = {group.name: group.size for group in graph.groups}
-    sources, targets = [source for _, source, _, _ in graph.edges], [target for _, _, target, _ in graph.edges]
-    along = message(targets, sources)
-    against = message(sources, targets) if bidirectional else {}
+    along = NeighbourhoodMessage(channels, _mean_log_degree(graphs, against=False))
+    against = NeighbourhoodMessage(channels, _mean_log_degree(graphs, against=True)) if bidirectional else None
     return MessagePassing(
-        graph,
-        along=along,
-        against=against,
-        update={"none": LinearUpdate(channels, 8 * channels * (len(along) + len(against)))},
+        along={"none": along},
+        against={} if against is None else {"none": against},
+        update={"none": LinearUpdate(channels, along.width * (2 if bidirectional else 1))},
         edge={} if last else {"none": EdgeUpdate(channels, channels, dropout=0.0, skip=False, norm=False)},
         finish=None if last else NodeNorm(channels, dropout, across_batch=across_batch),
         late_edges=True,
     )
+
+
+def _mean_log_degree(graphs: Sequence[Graph], *, against: bool) -> float:
+    """The mean of log(senders + 1) over all nodes of all graphs."""
+    total = nodes = 0.0
+    for graph in graphs:
+        degree = dict.fromkeys(graph.sets, 0)
+        for block in graph.blocks:
+            degree[block.source if against else block.target] += block.rows if against else block.columns
+        total += sum(graph.sets[name].size * math.log(d + 1) for name, d in degree.items())
+        nodes += sum(node_set.size for node_set in graph.sets.values())
+    return total / nodes

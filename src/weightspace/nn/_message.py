@@ -13,8 +13,9 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from ._functions import EdgeUpdate, Message, Nodes
-from ._graph import Graph, GraphState
+from ._blocks import Block
+from ._functions import EdgeUpdate, Message, Nodes, Received
+from ._graph import GraphState
 from ._pool import fan_out
 
 __all__ = ["MessagePassing"]
@@ -29,25 +30,23 @@ class MessagePassing(nn.Module):
 
     The first thing that every function does with the edges is a linear map (its ``weights``); those of all functions
     are applied in one pass. A message function then takes a block's mapped edges and the nodes at both ends, and says
-    what arrives (``forward``), and how several blocks into one group are combined (``collect``).
+    what arrives (``forward``), and how several blocks into one set are combined (``collect``).
 
     Args:
-        graph: the graph of the input networks.
-        along: message functions, one for each kind of a receiving group.
-        against: the same for messages against the direction; a group whose kind is missing receives none.
+        along: message functions, one for each kind of a receiving set of nodes.
+        against: the same for messages against the direction; a set whose kind is missing receives none.
         update: node functions, one for each kind.
         edge: edge functions for "none", blocks none of whose ends is scaled, and "scaled", the others; the edges are
             returned as they are if empty.
         reciprocal: edge functions for the features that edges have of their own for messages against the direction, one
-            for each kind of a group that will receive such messages.
-        kinds: the kind of each neuron group; "none" for all by default.
+            for each kind of a set that will receive such messages.
+        kinds: the kind of each set of nodes; "none" where there is none.
         finish: a map of all new nodes together.
         late_edges: whether the edge functions see the new nodes instead of the old ones.
     """
 
     def __init__(
         self,
-        graph: Graph,
         *,
         along: Mapping[str, nn.Module],
         against: Mapping[str, nn.Module],
@@ -59,67 +58,88 @@ class MessagePassing(nn.Module):
         late_edges: bool = False,
     ) -> None:
         super().__init__()
-        self.graph, self.late_edges = graph, late_edges
-        self.kinds = dict(kinds) if kinds is not None else {group.name: "none" for group in graph.groups}
+        self.kinds, self.late_edges = dict(kinds or {}), late_edges
         self.along, self.against = nn.ModuleDict(along), nn.ModuleDict(against)
         self.update, self.edge = nn.ModuleDict(update), nn.ModuleDict(edge)
         self.reciprocal, self.finish = nn.ModuleDict(reciprocal or {}), finish
 
     def forward(self, state: GraphState) -> GraphState:
         """Applies the layer."""
-        nodes = {group: Nodes(x, self.kinds[group]) for group, x in state.nodes.items()}
-        inbox: dict[str, dict[str, list[Tensor]]] = {group: {"along": [], "against": []} for group in nodes}
+        blocks = state.graph.blocks
+        nodes = self._nodes(state.nodes, state)
+        inbox: dict[str, dict[str, list[Received]]] = {name: {"along": [], "against": []} for name in nodes}
         mapped = []
-        for n, (_, s, t, _) in enumerate(self.graph.edges):
-            block = self._map(n, state)
-            inbox[t]["along"].append(self.along[nodes[t].kind](block.pop("along"), nodes[t], nodes[s], axis=2))
-            if "against" in block:
-                message = self.against[nodes[s].kind](block.pop("against"), nodes[t], nodes[s], axis=1)
-                inbox[s]["against"].append(message)
-            mapped.append(block)
-        new = {group: self._update(x, inbox[group]) for group, x in nodes.items()}
+        for n, block in enumerate(blocks):
+            own = self._map(n, state)
+            rows, columns = _ends(block, nodes)
+            message = self.along[rows.kind](own.pop("along"), rows, columns, axis=2)
+            inbox[block.target]["along"].append(message.on(block, 2))
+            if "against" in own:
+                message = self.against[columns.kind](own.pop("against"), rows, columns, axis=1)
+                inbox[block.source]["against"].append(message.on(block, 1))
+            mapped.append(own)
+        new = {name: self._update(x, inbox[name]) for name, x in nodes.items()}
         if self.finish is not None:
             new = self.finish(new)
         if self.late_edges:
-            nodes = {group: Nodes(x, self.kinds[group]) for group, x in new.items()}
-        edges = list(state.edges)
-        against = list(state.against)
-        for n, (_, s, t, _) in enumerate(self.graph.edges):
+            nodes = self._nodes(new, state)
+        edges, against = list(state.edges), list(state.against)
+        for n, block in enumerate(blocks):
+            if self.edge or "reciprocal" in mapped[n]:
+                rows, columns = _ends(block, nodes)
             if self.edge:
-                edges[n] = self._edge(s, t)(mapped[n]["edge"], nodes[t], nodes[s])
+                edges[n] = self._edge(block)(mapped[n]["edge"], rows, columns)
             if "reciprocal" in mapped[n]:
-                against[n] = self.reciprocal[nodes[s].kind](mapped[n]["reciprocal"], nodes[t], nodes[s])
-        return GraphState(new, edges, against)
+                against[n] = self.reciprocal[columns.kind](mapped[n]["reciprocal"], rows, columns)
+        return state._replace(nodes=new, edges=edges, against=against)
 
-    def _edge(self, source: str, target: str) -> nn.Module:
-        return self.edge["none" if self.kinds[source] == self.kinds[target] == "none" else "scaled"]
+    def _kind(self, name: str) -> str:
+        return self.kinds.get(name, "none")
+
+    def _nodes(self, x: Mapping[str, Tensor], state: GraphState) -> dict[str, Nodes]:
+        return {name: Nodes(own, self._kind(name), state.masks.get(name)) for name, own in x.items()}
+
+    def _edge(self, block: Block) -> nn.Module:
+        return self.edge["none" if self._kind(block.source) == self._kind(block.target) == "none" else "scaled"]
 
     def _map(self, n: int, state: GraphState) -> dict[str, list[Tensor]]:
         """The linear maps of the edges of one block for each of the functions."""
-        _, s, t, _ = self.graph.edges[n]
-        functions = {"along": self.along[self.kinds[t]]}
+        block = state.graph.blocks[n]
+        source = self._kind(block.source)
+        functions = {"along": self.along[self._kind(block.target)]}
         if self.edge:
-            functions["edge"] = self._edge(s, t)
-        backward = {"against": self.against[self.kinds[s]]} if self.kinds[s] in self.against else {}
+            functions["edge"] = self._edge(block)
+        backward = {"against": self.against[source]} if source in self.against else {}
         own = state.against[n] if state.against else None
         if own is None or not backward:
             return _fan_out(state.edges[n], functions | backward)
-        if self.kinds[s] in self.reciprocal:
-            backward["reciprocal"] = self.reciprocal[self.kinds[s]]
+        if source in self.reciprocal:
+            backward["reciprocal"] = self.reciprocal[source]
         return _fan_out(state.edges[n], functions) | _fan_out(own, backward)
 
-    def _update(self, nodes: Nodes, inbox: dict[str, list[Tensor]]) -> Tensor:
+    def _update(self, nodes: Nodes, inbox: dict[str, list[Received]]) -> Tensor:
         incoming = [self._collect(self.along, nodes, inbox["along"], 2)]
         if self.against:
             incoming.append(self._collect(self.against, nodes, inbox["against"], 1))
         new: Tensor = self.update[nodes.kind](nodes.x, incoming)
         return new
 
-    def _collect(self, functions: nn.ModuleDict, nodes: Nodes, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
+    def _collect(self, functions: nn.ModuleDict, nodes: Nodes, parts: list[Received], axis: Literal[1, 2]) -> Tensor:
         if parts:
             return cast(Message, functions[nodes.kind]).collect(parts, axis)
         width = cast(Message, next(iter(functions.values()))).width
         return nodes.x.new_zeros(*nodes.x.shape[:-1], width)
+
+
+def _ends(block: Block, nodes: Mapping[str, Nodes]) -> tuple[Nodes, Nodes]:
+    """The nodes at the ends of a block's edges, and those at their beginnings."""
+    target, source = nodes[block.target], nodes[block.source]
+    if block.shared == 1:
+        return target, source
+    return (
+        Nodes(block.targets(target.x), target.kind, None if target.mask is None else block.targets(target.mask)),
+        Nodes(block.sources(source.x), source.kind, None if source.mask is None else block.sources(source.mask)),
+    )
 
 
 def _fan_out(edges: Tensor, functions: Mapping[str, nn.Module]) -> dict[str, list[Tensor]]:

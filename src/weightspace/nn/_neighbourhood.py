@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ._aggregate import aggregate, modulate
 from ._dropout import dropout
-from ._functions import Nodes
+from ._functions import Nodes, Received, senders
 
 __all__ = ["LinearUpdate", "NeighbourhoodMessage", "NodeNorm"]
 
@@ -40,18 +40,30 @@ class NeighbourhoodMessage(nn.Module):
         """The linear maps of the edges."""
         return [self.scale.weight, self.shift.weight]
 
-    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Tensor:
+    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Received:
         """The messages through one block, less the bias of t; see `Message`."""
         of_row, of_column = (self.of_receiver, self.of_sender) if axis == 2 else (self.of_sender, self.of_receiver)
-        return modulate(edges[0].add_(self.scale.bias), edges[1], of_row(rows.x), of_column(columns.x))
+        messages = modulate(edges[0].add_(self.scale.bias), edges[1], of_row(rows.x), of_column(columns.x))
+        mask = (columns if axis == 2 else rows).mask
+        return Received(messages, messages.shape[axis], None if mask is None else mask.unsqueeze(1))
 
-    def collect(self, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
-        """What a group receives from several blocks: all messages aggregated together."""
-        messages = parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis)
+    def collect(self, parts: list[Received], axis: Literal[1, 2]) -> Tensor:
+        """What a set receives from several blocks: all messages aggregated together."""
+        messages = parts[0].x if len(parts) == 1 else torch.cat([part.x for part in parts], dim=axis)
+        received = aggregate(messages, axis, _mask(parts, messages.shape[3 - axis]))
         bias = self.shift.bias
-        received = aggregate(messages, axis) + torch.cat([bias, bias, bias, torch.zeros_like(bias)])
-        amplified = received * (math.log(messages.shape[axis] + 1) / self.mean_log_degree)
-        return torch.cat([received, amplified], dim=-1)
+        received = received + torch.cat([bias, bias, bias, torch.zeros_like(bias)])
+        count = senders(parts)
+        logarithm = math.log(count + 1) if isinstance(count, int) else torch.log(count + 1)
+        return torch.cat([received, received * (logarithm / self.mean_log_degree)], dim=-1)
+
+
+def _mask(parts: list[Received], receivers: int) -> Tensor | None:
+    """Which senders there are, for all blocks side by side: [batch, receivers or 1, senders]."""
+    masks = [part.mask for part in parts if part.mask is not None]
+    if not masks or len(parts) == 1:
+        return masks[0] if masks else None
+    return torch.cat([mask.expand(-1, receivers, -1) for mask in masks], dim=2)
 
 
 class LinearUpdate(nn.Module):

@@ -6,6 +6,7 @@ node with itself. Nothing else tells the two apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -71,33 +72,36 @@ class Pairs:
         if attend not in get_args(Attend):
             raise ModelError(f"attend: expected 'all' or 'edges', found {attend!r}")
         self.graph, self.attend = graph, attend
-        ends = [(source, target) for _, source, target, _ in graph.edges]
+        ends = [(block.source, block.target) for block in graph.blocks]
         if attend == "edges":
             self.blocks = [b for i, (s, t) in enumerate(ends) for b in (Block(t, s, 2 * i + 1), Block(s, t, 2 * i))]
-            self.blocks += [Block(g.name, g.name, 2 * len(ends) + n, True) for n, g in enumerate(graph.groups)]
+            self.blocks += [Block(name, name, 2 * len(ends) + n, True) for n, name in enumerate(graph.sets)]
             return
         self.blocks = [Block("all", "all", 0)]
         if len(set(ends)) < len(ends):
             raise ModelError("several weights join the same two neuron groups; use attend='edges'")
         self._span, start = {}, 0
-        for group in graph.groups:
-            self._span[group.name] = slice(start, start + group.size)
-            start += group.size
+        for name, node_set in graph.sets.items():
+            self._span[name] = slice(start, start + node_set.size)
+            start += node_set.size
 
     def join(self, nodes: dict[str, Tensor], along: list[Tensor], against: list[Tensor]) -> PairState:
         """Nodes by set and features by block, from nodes by neuron group and features along and against each weight.
 
         Pairs that no weight joins get zeros.
         """
+        along, against = (
+            [block.spread(e) for block, e in zip(self.graph.blocks, edges, strict=True)] for edges in (along, against)
+        )
         size = len(along[0]), along[0].shape[-1]
         if self.attend == "edges":
             own = [along[0].new_zeros(size[0], x.shape[1], 1, size[1]) for x in nodes.values()]
             both = [e for pair in zip(along, against, strict=True) for e in (pair[0], pair[1].transpose(1, 2))]
             return PairState(nodes, both + own)
-        x = torch.cat([nodes[group.name] for group in self.graph.groups], dim=1)
+        x = torch.cat([nodes[name] for name in self.graph.sets], dim=1)
         e = along[0].new_zeros(size[0], x.shape[1], x.shape[1], size[1])
-        for (_, source, target, _), forward, backward in zip(self.graph.edges, along, against, strict=True):
-            i, j = self._span[target], self._span[source]
+        for block, forward, backward in zip(self.graph.blocks, along, against, strict=True):
+            i, j = self._span[block.target], self._span[block.source]
             e[:, i, j] = e[:, i, j] + forward
             e[:, j, i] = e[:, j, i] + backward.transpose(1, 2)
         return PairState({"all": x}, [e])
@@ -105,10 +109,14 @@ class Pairs:
     def part(self, state: PairState) -> GraphState:
         """Nodes by neuron group and features along each weight."""
         if self.attend == "edges":
-            return GraphState(state.nodes, state.pairs[: 2 * len(self.graph.edges) : 2])
+            return GraphState(self.graph, state.nodes, self._edges(state.pairs[: 2 * len(self.graph.blocks) : 2]))
         x, e = state.nodes["all"], state.pairs[0]
         nodes = {name: x[:, span] for name, span in self._span.items()}
-        return GraphState(nodes, [e[:, self._span[t], self._span[s]] for _, s, t, _ in self.graph.edges])
+        edges = [e[:, self._span[block.target], self._span[block.source]] for block in self.graph.blocks]
+        return GraphState(self.graph, nodes, self._edges(edges))
+
+    def _edges(self, pairs: Sequence[Tensor]) -> list[Tensor]:
+        return [block.gather(e) for block, e in zip(self.graph.blocks, pairs, strict=True)]
 
 
 class PairsFromGraph(nn.Module):

@@ -1,4 +1,4 @@
-r"""Functions for message passing that commute with signs and positive scales of neurons.
+r"""Functions for message passing that commute with signs and scales of neurons.
 
 Where a neuron is scaled by q, its features are multiplied by q, and those of an edge from j to i by :math:`q_i / q_j`.
 A map of features z that are multiplied by q commutes with it if it is a linear map without bias times a function of
@@ -7,7 +7,8 @@ what q leaves alone:
 .. math:: f(z) = (W z) \odot \varphi(\mathrm{inv}(z))
 
 with :math:`\varphi` linear - LayerNorm - SiLU - linear and inv, for signs, :math:`|z|` or
-:math:`\rho(z) + \rho(-z)`; for positive scales, :math:`z / \lVert z \rVert`.
+:math:`\rho(z) + \rho(-z)`; for positive scales, :math:`z / \lVert z \rVert`; for any scales but zero, both after
+another.
 
 Source: Kalogeropoulos et al. (2024), arXiv 2406.10685, section 5.
 """
@@ -22,15 +23,47 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..space import WeightSpace
+from ..group import MatrixGroup
+from ..space import NeuronGroup, SymmetryGroup, WeightSpace
 from ._dropout import dropout
-from ._functions import Nodes, NormalizedSiLU, sum_then_map
-from ._graph import GraphPool, GraphState
+from ._ends import read_ends
+from ._functions import Nodes, NormalizedSiLU, Received, senders
+from ._graph import GraphState, graph_of
+from ._graph_decoder import GraphPool
 from ._monomial import unit
 
-__all__ = ["ScaledEdgeUpdate", "ScaledMessage", "ScaledNodeUpdate", "ScaledPool", "SignMap"]
+__all__ = ["ScaledEdgeUpdate", "ScaledMessage", "ScaledNodeUpdate", "ScaledPool", "SignMap", "node_symmetry"]
 
 SignMap = Literal["absolute", "symmetrized"]
+
+
+def node_symmetry(space: WeightSpace) -> SymmetryGroup:
+    """The part of the largest symmetry under which each node has one scale and each weight those of its ends.
+
+    A neuron group keeps its scales where all that its units carry is multiplied by them, or at the beginnings of
+    weights by their inverses. Units that are tied to others (behind a norm), on a diagonal (a depthwise convolution),
+    the coordinates of heads, or without a scale on some parameter keep their permutations alone, and so do those with
+    general matrices.
+    """
+    largest = space.symmetry().restricted(linear=False)
+    plain = largest.restricted(scales=False)
+    products = {name for s in graph_of(space).sets.values() if len(s.factors) > 1 for name in s.factors}
+    factors = [
+        factor if group.tied is None and group.name not in products and _has_one_scale(space, group, factor) else rest
+        for group, factor, rest in zip(space.groups, largest.factors, plain.factors, strict=True)
+    ]
+    return SymmetryGroup(space, tuple(factors))
+
+
+def _has_one_scale(space: WeightSpace, group: NeuronGroup, factor: MatrixGroup) -> bool:
+    for parameter, ends in zip(space.parameters, read_ends(space), strict=True):
+        own = [axis for axis in parameter.axes if axis.group and space.group(axis.group).units == group.name]
+        if any(axis.group != group.name or axis.side is None or axis.diagonal is not None for axis in own):
+            return False
+        expected = ["in"] * (ends.source or ()).count(group.name) + ["out"] * ends.target.count(group.name)
+        if factor.scales != "signs" and sorted(str(axis.side) for axis in own) != expected:
+            return False
+    return True
 
 
 class _Invariant(nn.Module):
@@ -41,20 +74,20 @@ class _Invariant(nn.Module):
 
     def __init__(self, kind: str, signs: SignMap, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.kind, self.signs = kind, signs
-        symmetrized = kind == "signs" and signs == "symmetrized"
+        self.signed, self.scaled = kind in ("signs", "nonzero"), kind in ("positive", "nonzero")
+        symmetrized = self.signed and signs == "symmetrized"
         self.rho = nn.Linear(channels, out_channels) if symmetrized else None
         self.between = NormalizedSiLU(out_channels, 0.0) if symmetrized else None
         self.linear = nn.Linear(out_channels if symmetrized else channels, out_channels)
 
     def forward(self, z: Tensor) -> Tensor:
+        if self.scaled:
+            z = unit(z)
         if self.rho is not None and self.between is not None:
             h = F.linear(z, self.rho.weight)
             z = self.between(self.rho.bias + h) + self.between(self.rho.bias - h)
-        elif self.kind == "signs":
+        elif self.signed:
             z = z.abs()
-        elif self.kind == "positive":
-            z = unit(z)
         out: Tensor = self.linear(z)
         return out
 
@@ -79,19 +112,20 @@ class ScaledMessage(nn.Module):
         """The linear maps of the edges."""
         return [self.of_edge.weight]
 
-    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Tensor:
+    def forward(self, edges: list[Tensor], rows: Nodes, columns: Nodes, axis: Literal[1, 2]) -> Received:
         """Messages through one block, summed over the senders; see `Message`."""
         sender: Tensor = self.of_sender((columns if axis == 2 else rows).x)
         z = edges[0] * sender.unsqueeze(3 - axis)
         h = self.between(self.first(z))
-        if self.value is None:
-            return sum_then_map(self.last, h, axis)
-        messages: Tensor = self.value(z) * self.last(h)
-        return messages.sum(axis)
+        messages = h if self.value is None else self.value(z) * self.last(h)
+        return Received(messages.sum(axis), z.shape[axis])
 
-    def collect(self, parts: list[Tensor], axis: Literal[1, 2]) -> Tensor:
-        """What a group receives from several blocks."""
-        return sum(parts[1:], start=parts[0])
+    def collect(self, parts: list[Received], axis: Literal[1, 2]) -> Tensor:
+        """What a set receives from several blocks."""
+        total = sum((part.x for part in parts[1:]), start=parts[0].x)
+        if self.value is not None:
+            return total
+        return F.linear(total, self.last.weight, senders(parts) * self.last.bias)
 
 
 class ScaledNodeUpdate(nn.Module):
@@ -159,7 +193,7 @@ class ScaledPool(nn.Module):
 
     Args:
         space: weight space of the networks.
-        kinds: how each neuron group is scaled.
+        kinds: how each set of nodes is scaled.
         channels: channels of the nodes.
         signs: what of features is invariant under signs.
 
@@ -186,5 +220,5 @@ class ScaledPool(nn.Module):
     def forward(self, state: GraphState) -> Float[Tensor, "batch out_features"]:
         """Pools the nodes."""
         nodes = {g: x if self.kinds[g] == "none" else self.maps[self.kinds[g]](x) for g, x in state.nodes.items()}
-        pooled: Tensor = self.pool(GraphState(nodes, state.edges))
+        pooled: Tensor = self.pool(state._replace(nodes=nodes))
         return pooled

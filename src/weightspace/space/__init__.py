@@ -4,6 +4,8 @@ from ._activation import Activation, Offset, Sine
 from ._build import mlp, siren
 from ._features import WeightFeatures
 from ._labels import Axis, Block, NeuronGroup, Parameter, StoredTensor
+from ._padded import PaddedBatch, PaddedFeatures, centred
+from ._padding import last_word, pad
 from ._realize import activations, backpropagate
 from ._space import WeightSpace, from_description
 from ._symmetry import GroupElement, SymmetryGroup
@@ -16,6 +18,8 @@ __all__ = [
     "GroupElement",
     "NeuronGroup",
     "Offset",
+    "PaddedBatch",
+    "PaddedFeatures",
     "Parameter",
     "Sine",
     "StoredTensor",
@@ -24,8 +28,11 @@ __all__ = [
     "WeightSpace",
     "activations",
     "backpropagate",
+    "centred",
     "from_description",
     "from_module",
+    "last_word",
     "mlp",
+    "pad",
     "siren",
 ]
