@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import weightspace as ws
-from weightspace.group import PERMUTATION, POSITIVE_MONOMIAL, SIGNED_PERMUTATION, TRIVIAL, Monomial
+from weightspace.group import PERMUTATION, POSITIVE_MONOMIAL, SIGNED_PERMUTATION, TRIVIAL
 from weightspace.orbit import canonical_element
 from weightspace.space import SymmetryGroup
 from weightspace.testing.strategies import feed_forward_spaces
@@ -25,7 +25,7 @@ IDS = ["/".join(f.name for f in g.factors[1:-1]) + " on " + g.space.summary() fo
 every_group = pytest.mark.parametrize("group", GROUPS, ids=IDS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(feed_forward_spaces(max_width=12), st.booleans(), st.integers(0, 2**16))
 def test_the_form_is_constant_on_orbits_and_the_element_leads_there(space, largest, seed):
     group = space.symmetry(None if largest else "permutation").restricted(linear=False)
@@ -135,11 +135,11 @@ def test_a_tie_has_margin_zero_and_colours_break_it(group):
     form = ws.canonicalize(theta, group)
     assert form.margin[0] > 0
     assert form.margin[1] < 1e-15
-    swap = torch.arange(first.size)
-    swap[:2] = torch.tensor([1, 0])
-    element = {**group.identity(1, dtype=torch.float64), first.name: Monomial(swap[None], None)}
-    again = ws.canonicalize(group.act(element, theta), group)
-    assert error(again.theta, form.theta) <= 1e-12
+    # scales leave the keys of the tied neurons equal up to rounding alone, which must not decide
+    for seed in range(6):
+        element = group.sample(2, torch.Generator().manual_seed(seed), dtype=torch.float64)
+        again = ws.canonicalize(group.act(element, theta), group)
+        assert error(again.theta, form.theta) <= 1e-12
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "relu"])

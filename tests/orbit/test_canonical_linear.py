@@ -18,11 +18,12 @@ from weightspace.space import SymmetryGroup
 BETWEEN = ws.mlp([6, 4, 5], activation="identity")
 CHAIN = ws.mlp([9, 5, 4, 4, 8], activation="identity")  # wide ends, so that random weights are well conditioned
 HEADS = attention_space(1, 8, 3, 3)
+SMALL_HEADS = attention_space()
 
 
 @pytest.mark.parametrize("space", [BETWEEN, CHAIN, HEADS], ids=["one layer", "chain", "heads"])
 @pytest.mark.parametrize("component", [False, True])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_general_linear_groups(space, component, seed):
     group = space.symmetry()
     check_form(group.identity_component() if component else group, seed)
@@ -85,7 +86,7 @@ def test_reflections_are_told_apart_by_the_identity_component():
     assert group.factors[1] == GeneralLinearGroup("positive_general_linear", positive=True)
 
 
-@pytest.mark.parametrize("space", [BETWEEN, CHAIN, HEADS], ids=["one layer", "chain", "heads"])
+@pytest.mark.parametrize("space", [BETWEEN, CHAIN, SMALL_HEADS], ids=["one layer", "chain", "heads"])
 def test_gradients(space):
     theta = networks(space, 1)
 
