@@ -191,7 +191,7 @@ INR, CNN = ws.siren([2, 32, 32, 3]), conv_space(channels=(3, 16, 16), taps=3, po
     ("space", "name", "task"),
     [
         *itertools.product([INR], ["dws", "np-nfn", "hnp-nfn", "unf", "monomial-nfn"], ["equivariant", "invariant"]),
-        *itertools.product([CNN], ["dws", "unf"], ["equivariant", "invariant"]),
+        *itertools.product([CNN], ["dws", "hnp-nfn", "unf"], ["equivariant"]),
     ],
     ids=lambda x: x.summary() if isinstance(x, WeightSpace) else x,
 )
@@ -199,6 +199,15 @@ def test_published_configurations_have_all_coefficients(space, name, task):
     with torch.device("meta"):
         net = ws.build(name, space, task)
     assert not any(layer.around for layer in net.modules() if isinstance(layer, EquivariantLinear))
+
+
+def test_large_networks_have_low_rank_by_default():
+    """784 input neurons, or the residual stream of a transformer, which all its blocks share."""
+    for space in (ws.mlp([784, 8, 10]), attention_space(blocks=12)):
+        with torch.device("meta"):
+            low, full = (ws.build("dws", space, hidden=8, rank=rank) for rank in (None, 10**6))
+        count = [sum(p.numel() for p in net.parameters()) for net in (low, full)]
+        assert count[0] < 0.2 * count[1]
 
 
 def test_refusals():

@@ -43,7 +43,7 @@ def dws(
         reduction: "max", "mean" or "sum" pooling.
         neuron_map: "attention" set layers, or "linear" ones.
         heads: attention heads.
-        rank: of large matrices of coefficients, see `EquivariantLinear`; by default 32 times ``hidden``, at most 4096.
+        rank: of matrices of coefficients, see `EquivariantLinear`; by default 8 times ``hidden`` for large networks.
         batch_norm: normalise each parameter over batch and positions after each layer but the last.
         dropout: probability.
         init_scale: factor on the initial coefficients of the last layer (published for editing: 1e-4 on all

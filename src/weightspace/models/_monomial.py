@@ -61,7 +61,8 @@ def monomial_nfn(
             input network; None for none, as always with probes or gradients, and where the group has positive scales,
             whose directions over one channel are signs. Meant for raw weights: ``standardize="scale"`` goes with None.
         dropout: probability, in the read-out.
-        rank: of large matrices of coefficients, see `EquivariantLinear`; large ones have one by default.
+        rank: of large matrices of coefficients, see `EquivariantLinear`; by default 8 times the channels for large
+            networks.
         published: the published editing network; the same as the default for an invariant task.
     """
     symmetry = scaled_symmetry(space)
@@ -73,7 +74,7 @@ def monomial_nfn(
         fourier = None
     # random frequencies of many channels at once would be noise
     narrow = hidden if fourier is None else ports.raw_channels
-    linear = functools.partial(EquivariantLinear, space, symmetry=symmetry, rank=rank or default_rank(hidden))
+    linear = functools.partial(EquivariantLinear, space, symmetry=symmetry, rank=rank or default_rank(space, hidden))
     layers: list[nn.Module] = []
     for i, (wide_in, wide_out) in enumerate(pairwise([ports.in_channels, *[hidden] * (depth - 1), narrow])):
         layers += [MonomialActivation(space, symmetry)] if i > 0 else []
@@ -101,8 +102,8 @@ def _published_editor(
     position = SinusoidalPosition(space)
     wide = ports._replace(in_channels=256 + position.extra_channels)
     layers = [
-        EquivariantLinear(space, ports.in_channels, 16, symmetry=symmetry, rank=rank or default_rank(hidden)),
-        EquivariantLinear(space, 16, 1, symmetry=symmetry, rank=rank or default_rank(hidden)),
+        EquivariantLinear(space, ports.in_channels, 16, symmetry=symmetry, rank=rank or default_rank(space, hidden)),
+        EquivariantLinear(space, 16, 1, symmetry=symmetry, rank=rank or default_rank(space, hidden)),
         GaussianFourier(space, 1, 128),
         position,
         *linear_stack(space, wide, hidden, depth, symmetry=all_permutations(space), rank=rank, dropout=dropout),

@@ -35,7 +35,7 @@ def hnp_nfn(
         depth: number of equivariant layers; by default 4 for an equivariant task, 3 for an invariant one.
         fourier: random frequencies of the input features; None for the raw weights.
         dropout: probability.
-        rank: of large matrices of coefficients, see `EquivariantLinear`; by default 32 times ``hidden``, at most 4096.
+        rank: of matrices of coefficients, see `EquivariantLinear`; by default 8 times ``hidden`` for large networks.
     """
     return _nfn(space, ports, hidden, depth, fourier, dropout, rank, space.symmetry("permutation"), positions=False)
 
@@ -66,7 +66,7 @@ def np_nfn(
         positions: sinusoidal encodings of input and output neurons.
         fourier: random frequencies of the input features; None for the raw weights.
         dropout: probability.
-        rank: of large matrices of coefficients, see `EquivariantLinear`; by default 32 times ``hidden``, at most 4096.
+        rank: of matrices of coefficients, see `EquivariantLinear`; by default 8 times ``hidden`` for large networks.
     """
     everything = all_permutations(space)
     return _nfn(space, ports, hidden, depth, fourier, dropout, rank, everything, positions=positions)
@@ -94,7 +94,7 @@ def unf(
         hidden: channels between the layers.
         depth: number of equivariant layers.
         dropout: probability.
-        rank: of large matrices of coefficients, see `EquivariantLinear`; by default 32 times ``hidden``, at most 4096.
+        rank: of matrices of coefficients, see `EquivariantLinear`; by default 8 times ``hidden`` for large networks.
     """
     layers = linear_stack(space, ports, hidden, depth, rank=rank, dropout=dropout)
     return Body(nn.Sequential(*layers), space.symmetry("permutation"))

@@ -22,12 +22,13 @@ def all_permutations(space: WeightSpace) -> SymmetryGroup:
     return SymmetryGroup(space, tuple(PERMUTATION if g.kind != "hidden" else factor for g, factor in factors))
 
 
-def default_rank(hidden: int) -> int:
-    """A rank for `EquivariantLinear` that bounds the terms where more than 64 parameters, or plain entries, meet.
+def default_rank(space: WeightSpace, hidden: int) -> int | None:
+    """The rank for `EquivariantLinear` with ``hidden`` channels: none for small networks, 8 times that for large ones.
 
-    Fewer meet in the INRs of the published experiments.
+    Small are networks of at most 64 parameters, in which taps, positions, and input and output neurons count singly:
+    all of the published experiments on INRs and small convolutional networks.
     """
-    return min(32 * hidden, 4096)
+    return None if InvariantPool(space, 1).out_features <= 64 else 8 * hidden
 
 
 def scaled_symmetry(space: WeightSpace) -> SymmetryGroup:
@@ -86,7 +87,7 @@ def linear_stack(
                 reduction=reduction,
                 neuron_map=neuron_map,
                 heads=heads,
-                rank=rank or default_rank(hidden),
+                rank=rank or default_rank(space, hidden),
                 gain=2.0,
             )
         )
