@@ -163,3 +163,6 @@ def test_dense_beside_grouped_weights_need_edges():
 def test_unknown_pairs_are_refused():
     with pytest.raises(ws.ModelError, match="attend: expected 'all' or 'edges', found 'near'"):
         Pairs(Graph(ws.mlp((2, 3, 1))), "near")
+    vectors = WeightSpace((NeuronGroup("a", 3),), (Parameter("gain", (Axis(3, "a", "out"),)),))
+    with pytest.raises(ws.ModelError, match="no parameter is a weight between two of them"):
+        Pairs(Graph(vectors))

@@ -62,15 +62,18 @@ class Pairs:
     Attributes:
         graph: the graph of the input networks.
         blocks: the pairs. In mode "all" one block, on a single set of nodes named "all". In mode "edges" for each
-            weight the pairs along it and against it, then each node with itself.
+            block of weights the pairs along it and against it, then each node with itself.
 
     Raises:
-        ModelError: in mode "all" if several weights join the same neurons, since a pair has one feature.
+        ModelError: without weights between neurons; in mode "all" if several blocks of weights join the same neurons,
+            since a pair has one feature.
     """
 
     def __init__(self, graph: Graph, attend: Attend = "all") -> None:
         if attend not in get_args(Attend):
             raise ModelError(f"attend: expected 'all' or 'edges', found {attend!r}")
+        if not graph.blocks:
+            raise ModelError("no two neurons can attend to each other: no parameter is a weight between two of them")
         self.graph, self.attend = graph, attend
         ends = [(block.source, block.target) for block in graph.blocks]
         if attend == "edges":
