@@ -53,10 +53,10 @@ class Builder:
         """A number of channels, often with divisors."""
         return self.pick(4, 6, 8, 3, 12, 5, 2, 1)
 
-    def activation(self) -> nn.Module:
+    def activation(self, *, in_place: bool = True) -> nn.Module:
         """An activation, some in place, some with weights."""
-        kind = self.pick(*_ACTIVATIONS, nn.PReLU)
-        return nn.ReLU(inplace=True) if kind is nn.ReLU and self.pick(True, False) else kind()
+        kind: type[nn.Module] = self.pick(*_ACTIVATIONS, nn.PReLU)
+        return nn.ReLU(inplace=True) if in_place and kind is nn.ReLU and self.pick(True, False) else kind()
 
     # -------------------------------------------------------------------------------------------------------- blocks
     def stem(self, width: int) -> tuple[Tensor, nn.Module]:
@@ -111,7 +111,7 @@ class Builder:
     def gated(self, width: int) -> tuple[nn.Module, int]:
         """A gate, as in gated linear units."""
         out = self.width()
-        return Gate(self.linear(width, 2 * out), self.activation(), self.axis), out
+        return Gate(self.linear(width, 2 * out), self.activation(in_place=False), self.axis), out
 
     def shared(self, width: int) -> tuple[nn.Module, int]:
         """One layer that is used twice."""
