@@ -205,7 +205,7 @@ def test_large_networks_have_low_rank_by_default():
     """784 input neurons, or the residual stream of a transformer, which all its blocks share."""
     for space in (ws.mlp([784, 8, 10]), attention_space(blocks=12)):
         with torch.device("meta"):
-            low, full = (ws.build("dws", space, hidden=8, rank=rank) for rank in (None, 10**6))
+            low, full = (ws.build("dws", space, hidden=8, depth=2, rank=rank) for rank in (None, 10**6))
         count = [sum(p.numel() for p in net.parameters()) for net in (low, full)]
         assert count[0] < 0.2 * count[1]
 
