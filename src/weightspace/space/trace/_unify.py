@@ -15,7 +15,9 @@ from ._wires import (
     dual,
     expand,
     fix,
+    fresh,
     joined,
+    leaves,
     parts,
     product,
     resolve,
@@ -24,7 +26,7 @@ from ._wires import (
     split_sum,
 )
 
-__all__ = ["choose", "equate", "neutral", "opposite", "regroup", "times", "unify"]
+__all__ = ["choose", "equate", "neutral", "opposite", "regroup", "settle", "times", "unify"]
 
 
 def unify(a: Axis, b: Axis, *, against: bool = False) -> None:
@@ -207,10 +209,10 @@ def regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> tuple[Axis, ...] | No
             factor = pending.pop(0)
             if factor.units.size > size:
                 inner, remainder = divmod(factor.units.size, size)
-                if remainder or factor.units.parts is not None:
+                pair = None if remainder else _divided(factor, size, inner)
+                if pair is None:
                     return None
-                split(factor, "product", [size, inner])
-                factor, rest = parts(factor)
+                factor, rest = pair
                 pending.insert(0, rest)
             if size % factor.units.size:
                 return None
@@ -218,6 +220,32 @@ def regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> tuple[Axis, ...] | No
             axis.append(factor)
         found.append(tuple(axis))
     return tuple(found)
+
+
+def _divided(factor: Factor, size: int, inner: int) -> Sequence[Factor] | None:
+    """A factor as a product of two."""
+    if factor.units.parts is None:
+        split(factor, "product", [size, inner])
+        return parts(factor)
+    pieces = split_sum(factor, [inner] * size)
+    if pieces is None:
+        return None
+    numbers, any_ = fresh(size, fixed=True), fresh(inner)
+    for i, piece in enumerate(pieces):
+        numbers.units.each[i] = {any_.units: piece}
+        numbers.units.alike.append((any_, piece))
+    return numbers, any_
+
+
+def settle(units: Units) -> bool:
+    """Identifies the parts of a sum that have been used as one; whether there were any."""
+    pending = [pair for pair in units.alike if any(leaf.units.used for leaf in leaves(pair[0]))]
+    if not pending:
+        return False
+    units.alike.clear()
+    for any_, piece in pending:
+        unify((any_,), (piece,))
+    return True
 
 
 def choose(axes: Sequence[Axis], place: int, index: int) -> tuple[Axis, ...]:
@@ -228,7 +256,7 @@ def choose(axes: Sequence[Axis], place: int, index: int) -> tuple[Axis, ...]:
     rest = (*axes[:place], *axes[place + 1 :])
     factors = expand(axes[place])
     if len(factors) == 1 and _numbers(factors[0].units):
-        each = factors[0].units.each[index]
+        each = _by_leaf(factors[0].units.each[index])
         return tuple(tuple(_chosen(factor, each) for factor in expand(axis)) for axis in rest)
     one = factors[0] if len(factors) == 1 else None
     if one is not None and one.units.contracted and not one.units.fixed:  # the other neurons stay free
@@ -237,6 +265,19 @@ def choose(axes: Sequence[Axis], place: int, index: int) -> tuple[Axis, ...]:
         factors = factors if pieces is None else (pieces[1 if index else 0],)
     fix(factors)
     return rest
+
+
+def _by_leaf(each: dict[Units, Factor]) -> dict[Units, Factor]:
+    """What units that number unlike things stand for, divided as they have been divided since."""
+    found: dict[Units, Factor] = {}
+    for units, thing in each.items():
+        sizes = [leaf.units.size for leaf in expand((Factor(units),))]
+        axes = regroup([(thing,)], sizes)
+        if axes is None or any(len(axis) != 1 for axis in axes):
+            fix((Factor(units), thing))
+        else:
+            found |= {leaf.units: own for leaf, (own,) in zip(expand((Factor(units),)), axes, strict=True)}
+    return found
 
 
 def _chosen(factor: Factor, each: dict[Units, Factor]) -> Factor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from . import _lookups, _norms, _products, _structure  # noqa: F401 - they regis
 from ._op import RULES, Op, Traced, fixed, free, stuck
 from ._pointwise import pointwise
 from ._structure import merged
+from ._unify import settle
 from ._wires import Units, fix, fresh, leaves
 
 __all__ = ["Walk", "export"]
@@ -34,6 +36,8 @@ def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
     """The graph of a module in evaluation mode; SpaceError if its control flow depends on data."""
     modes = {m: m.training for m in module.modules()}
     module.eval()
+    noise = logging.getLogger("torch._subclasses.fake_tensor")  # it prints what the error below says
+    quiet, noise.disabled = noise.disabled, True
     try:
         with (
             plain_attention(),
@@ -47,10 +51,11 @@ def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SpaceError(
-            f"{type(module).__name__} cannot be traced: {reason[0]}. Its forward must run with the example input, and "
-            "no branch may depend on the values of tensors"
+            f"{type(module).__name__} cannot be traced: {reason[0].rstrip('. ')}. Its forward must run with the "
+            "example input, and no branch may depend on the values of tensors"
         ) from error
     finally:
+        noise.disabled = quiet
         for m, mode in modes.items():
             m.training = mode
 
@@ -104,6 +109,9 @@ class Walk:
                         for leaf in leaves(factor):
                             leaf.units.role = leaf.units.role or "output"
                     fix(axis)
+        numbers = {f.units: None for traced in self.seen for axis in traced.axes for f in axis if f.units.alike}
+        while any([settle(units) for units in numbers]):
+            pass
 
     def _input(self, spec: Any) -> Any:
         if spec.kind == InputKind.USER_INPUT:

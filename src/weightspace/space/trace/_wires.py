@@ -83,6 +83,8 @@ class Units:
         parts: the kind of their parts and these, once they are split.
         each: for the factor of a product that numbers unlike things (query, key, value): for each of its indices what
             the factors after it have become.
+        alike: for a factor that numbers the parts of a sum: the factor after it, which stands for any of these parts,
+            beside each of them. They are identified if it is used as it is.
         above: the product of which these are a factor, and the place in it.
     """
 
@@ -95,6 +97,7 @@ class Units:
     same: Units | None = None
     parts: tuple[Literal["product", "sum"], list[Units]] | None = None
     each: dict[int, dict[Units, Factor]] = field(default_factory=dict)
+    alike: list[tuple[Factor, Factor]] = field(default_factory=list)
     above: tuple[Factor, int] | None = None
 
     @property
