@@ -215,7 +215,7 @@ def check_dense(space: WeightSpace, what: str = "features of what the networks c
     These are all but feed-forward layers: traced modules that are no chains of layers, and any parameter that is
     neither a weight between two neuron groups nor a vector of one.
     """
-    if space.program is not None:
+    if not space.is_chain:
         raise ModelError(
             f"{what} need networks of linear layers and activations alone; this space is of a traced module with "
             "other operations"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._labels import StoredTensor
     from ._space import WeightSpace
 
-__all__ = ["features", "stack", "to_module", "unstack"]
+__all__ = ["features", "stack", "to_module", "unstack", "unwrapped"]
 
 
 def features(space: WeightSpace, tensors: Mapping[str, Tensor]) -> WeightFeatures:
@@ -49,7 +49,7 @@ def stack(space: WeightSpace, networks: Iterable[nn.Module | Mapping[str, Tensor
     networks = list(networks)
     if wrong := [type(n).__name__ for n in networks if not isinstance(n, nn.Module | Mapping)]:
         raise SpaceError(f"stack takes modules and state dicts, found {wrong[0]}")
-    states = [network.state_dict() if isinstance(network, nn.Module) else network for network in networks]
+    states = [unwrapped(network).state_dict() if isinstance(network, nn.Module) else network for network in networks]
     if not states:
         raise SpaceError("stack needs at least one network, found none")
     for i, state in enumerate(states):
@@ -66,6 +66,7 @@ def _check_state(space: WeightSpace, state: Mapping[str, Tensor], first: Mapping
     """Refuses a state dict whose keys, shapes or dtypes are not those of the space and of the first network."""
     shared = {alias for stored in space.stored for alias in (stored.name, *stored.aliases) if stored.aliases}
     constants = set(space.program.constants) if space.program is not None else set()
+    constants |= {name for name, value in state.items() if _counts(value)}
     absent = [stored.name for stored in space.stored if not any(n in state for n in (stored.name, *stored.aliases))]
     _check_keys(space, [k for k in state if k not in shared | constants] + sorted(shared - set(absent)), what)
     for stored in space.stored:
@@ -85,11 +86,15 @@ def _check_state(space: WeightSpace, state: Mapping[str, Tensor], first: Mapping
                     f"{what}: {stored.name!r} and {alias!r} are one tensor in this space, here they differ"
                 )
     for name, expected in space.program.constants.items() if space.program is not None else ():
-        counts = expected.dim() == 0 and not expected.is_floating_point()
-        if name in state and not counts and not torch.equal(expected.to(state[name]), state[name]):
+        if name in state and not _counts(expected) and not torch.equal(expected.to(state[name]), state[name]):
             raise SpaceError(
                 f"{what}: the buffer {name!r} is no weight, and is not the one of the module that was traced"
             )
+
+
+def _counts(value: object) -> bool:
+    """Whether an entry of a state dict is a counter, such as the number of batches that a norm has seen."""
+    return isinstance(value, Tensor) and value.dim() == 0 and not value.is_floating_point()
 
 
 def _one_of(stored: StoredTensor, state: Mapping[str, Tensor]) -> Tensor:
@@ -109,10 +114,19 @@ def unstack(space: WeightSpace, theta: WeightFeatures) -> list[dict[str, Tensor]
         for i, state in enumerate(states):
             state[stored.name] = whole[i].clone()
             state |= {alias: state[stored.name] for alias in stored.aliases}
-    if space.program is not None:
-        for state in states:
-            state |= {name: value.clone() for name, value in space.program.constants.items()}
-    return states
+    if space.program is None:
+        return states
+    constants, order = space.program.constants, list(space.program.module.state_dict())
+    full = [state | {name: value.clone() for name, value in constants.items()} for state in states]
+    return [{name: state[name] for name in order} for state in full]
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module without what trains it on several devices, or compiles it."""
+    inner = getattr(module, "_orig_mod", None)
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = module.module
+    return unwrapped(inner) if isinstance(inner, nn.Module) else module
 
 
 def to_module(space: WeightSpace, theta: WeightFeatures) -> nn.Module:
@@ -122,6 +136,8 @@ def to_module(space: WeightSpace, theta: WeightFeatures) -> nn.Module:
     (state,) = unstack(space, theta)
     if space.program is not None:
         return space.program.with_state(state)
+    if not space.is_chain:
+        raise SpaceError("this space was read from a description, which does not hold the module; use unstack instead")
     layers: list[nn.Module] = []
     for source, target in zip(space.groups[:-1], space.groups[1:], strict=True):
         of_target = [p for p in space.parameters if p.axes[0].group == target.name]

@@ -82,7 +82,11 @@ class Program:
             with plain_attention(), _batched_attention(theta.device), _DifferentiableBatchNorm():
                 out = vmap(run, in_dims=(0, *axes), randomness="error")(state, *repeated)
         except RuntimeError:  # of an operation that vmap cannot batch: recurrent layers, functions of the user's own
-            out = _one_by_one(run, axes, state, repeated)
+            try:
+                out = _one_by_one(run, axes, state, repeated)
+            except (RuntimeError, IndexError, ValueError) as error:
+                shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+                raise SpaceError(f"x: the module does not run on inputs of shape {shapes}: {error}") from error
         if isinstance(out, tuple):
             out = out[0]
         if not isinstance(out, Tensor):

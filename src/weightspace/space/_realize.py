@@ -19,8 +19,13 @@ __all__ = ["activations", "backpropagate", "realize"]
 
 def realize(space: WeightSpace, theta: WeightFeatures, x: Tensor | tuple[Tensor, ...]) -> Tensor:
     """See `WeightSpace.realize`."""
-    if space.program is not None:
+    if not space.is_chain:
         _check_space(space, theta)
+        if space.program is None:
+            raise SpaceError(
+                "this space was read from a description, which does not say how to run its networks; trace the module "
+                "again with from_module"
+            )
         return space.program.realize(theta, x)
     output = _run(space, theta, x)[space.groups[-1].name]
     output = output.view(len(theta), theta.channels, *output.shape[1:]).movedim(1, -1).transpose(1, 2)
@@ -156,7 +161,7 @@ def _networks(tensor: Tensor) -> Tensor:
 
 def _checked_input(space: WeightSpace, theta: WeightFeatures, x: Tensor | tuple[Tensor, ...]) -> Tensor:
     _check_space(space, theta)
-    if space.program is not None:
+    if not space.is_chain:
         raise SpaceError("what single units compute is known of chains of layers alone, not of other traced modules")
     if not isinstance(x, Tensor):
         raise SpaceError(f"x: expected a tensor, found a {type(x).__name__}")

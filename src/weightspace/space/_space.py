@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["WeightSpace", "from_description"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WeightSpace:
     """The product of all parameters of one architecture, and how to run the network.
 
@@ -95,6 +95,11 @@ class WeightSpace:
         )
 
     @property
+    def is_chain(self) -> bool:
+        """Whether the networks are chains of layers, whose units' values are known; other ones need their program."""
+        return not self.tensors
+
+    @property
     def num_parameters(self) -> int:
         """The number of weights of one network."""
         return sum(int(Size(p.shape).numel()) for p in self.parameters)
@@ -102,6 +107,10 @@ class WeightSpace:
     def summary(self) -> str:
         """The widths in one line."""
         return "-".join(str(group.size) for group in self.groups if group.tied is None)
+
+    def __repr__(self) -> str:
+        """One line: widths, weights and parameters."""
+        return f"WeightSpace({self.summary()}, {self.num_parameters} weights in {len(self.parameters)} parameters)"
 
     def difference(self, other: WeightSpace) -> str:
         """In what another space differs from this one, in words; empty if it does not."""
@@ -122,7 +131,7 @@ class WeightSpace:
         return ""
 
     def describe(self) -> dict[str, Any]:
-        """A description that JSON can hold; `from_description` reads it back, but for the program."""
+        """A description that JSON can hold; `weightspace.space.from_description` reads it back, but for the program."""
         return dataclasses.asdict(dataclasses.replace(self, program=None))
 
     # --------------------------------------------------------------------------------------------------- networks

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..._errors import SpaceError
+from .._io import unwrapped
 from .._labels import Block, Parameter, StoredTensor
 from .._program import Program
 from .._space import WeightSpace
@@ -57,13 +60,20 @@ def from_module(
         raise SpaceError(f"unsupported: expected 'error' or 'trivial', found {unsupported!r}")
     if not isinstance(module, nn.Module):
         raise SpaceError(f"from_module takes a torch.nn.Module, found {type(module).__name__}")
+    module = unwrapped(module)
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor) or (x.is_floating_point() and x.dim() < 2):
+            found = f"one of shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise SpaceError(
+                f"example_input: expected a tensor with a batch axis, or a tuple of such; input {i} is {found}"
+            )
     program = export(module, inputs)
     walk = Walk(program, unsupported)
     walk.run()
     names = _names(module)
     if (chain := as_chain(program, names)) is not None:
-        return chain
+        return dataclasses.replace(chain, program=_program(module, inputs, {}))
     space = _assemble(module, inputs, walk, names)
     variances = frozenset(n for n in walk.weights if n.rpartition(".")[2] == "running_var")
     verify(space, program, inputs, variances)
@@ -99,12 +109,19 @@ def _assemble(module: nn.Module, inputs: tuple[Any, ...], walk: Walk, names: dic
             tensors.append(stored)
             parameters += own
     saved = {n for t in tensors for n in (t.name, *t.aliases)}
-    constants = {n: t.detach().cpu().clone() for n, t in state.items() if n not in saved and isinstance(t, Tensor)}
-    unsaved = {n: b.detach().cpu().clone() for n, b in module.named_buffers() if n not in state}
-    ranks = tuple(x.dim() if isinstance(x, Tensor) else 0 for x in inputs)
-    return WeightSpace(
-        groups.all(), tuple(parameters), 0.0, tuple(tensors), Program(_hollow(module), constants, unsaved, ranks)
-    )
+    constants = {n: _held(t) for n, t in state.items() if n not in saved and isinstance(t, Tensor)}
+    return WeightSpace(groups.all(), tuple(parameters), 0.0, tuple(tensors), _program(module, inputs, constants))
+
+
+def _program(module: nn.Module, inputs: tuple[Any, ...], constants: dict[str, Tensor]) -> Program:
+    saved = module.state_dict()
+    unsaved = {n: _held(b) for n, b in module.named_buffers() if n not in saved}
+    return Program(_hollow(module), constants, unsaved, tuple(x.dim() for x in inputs))
+
+
+def _held(tensor: Tensor) -> Tensor:
+    """A copy on the CPU; zeros for a tensor on the meta device."""
+    return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor.detach().cpu().clone()
 
 
 def _taken_apart(

@@ -79,7 +79,7 @@ class _Interpreter(fx.Interpreter):
 def _double(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
-    value = value.detach().cpu()
+    value = torch.zeros_like(value, device="cpu") if value.is_meta else value.detach().cpu()
     return value.double() if value.is_floating_point() else value
 
 
