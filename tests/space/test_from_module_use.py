@@ -86,19 +86,19 @@ def test_inputs_that_the_module_does_not_take_are_refused(space):
 
 
 def test_another_mask_is_another_function():
-    class Causal(nn.Module):
+    class Padded(nn.Module):
         def __init__(self, size):
             super().__init__()
             self.layer = nn.Linear(3, 3)
-            self.register_buffer("mask", torch.tril(torch.ones(4, 4), size))
+            self.register_buffer("mask", (torch.arange(4) <= size).float()[:, None])
 
         def forward(self, x):
-            return torch.relu(self.layer(x)).mT @ self.mask
+            return torch.relu(self.layer(x)) * self.mask
 
-    space = ws.from_module(Causal(0), torch.randn(2, 4, 3))
-    space.stack([Causal(0)])
+    space = ws.from_module(Padded(0), torch.randn(2, 4, 3))
+    space.stack([Padded(0)])
     with pytest.raises(ws.SpaceError, match="the buffer 'mask' is no weight"):
-        space.stack([Causal(1)])
+        space.stack([Padded(1)])
 
 
 def test_the_repr_is_one_line(space):
