@@ -177,7 +177,7 @@ def opposite(axis: Axis) -> Axis:
 
 
 def _product(a: Charge, b: Charge) -> Charge:
-    """The charge of a product; of two activations at most one keeps its scales."""
+    """The charge of a product."""
     x, y = (tuple((g, e) for g, e in resolve(c) if g.alive) for c in (a, b))
     for one, other in ((x, y), (y, x)):
         if len(one) == 1 and one[0][0].new:  # the gain of a norm: it leads to units with scales of their own
@@ -193,10 +193,10 @@ def _product(a: Charge, b: Charge) -> Charge:
     for gauge, exponent in total:
         if gauge in shared:  # a square, which is left alone by signs
             gauge.restrict(sign=exponent % 2 == 0)
-    for gauge, _ in y:
-        if gauge not in shared:
-            gauge.restrict()
-    return tuple((g, e) for g, e in total if g.alive and g not in shared)
+    left = tuple((g, e) for g, e in total if g not in shared)
+    for gauge, _ in left[2:]:  # an axis has room for two
+        gauge.restrict()
+    return left[:2]
 
 
 def regroup(axes: Sequence[Axis], sizes: Sequence[int]) -> tuple[Axis, ...] | None:

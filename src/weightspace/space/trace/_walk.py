@@ -163,7 +163,7 @@ class Walk:
         if not results:
             return None
         packet = getattr(node.target, "_overloadpacket", None)
-        name = "aten." + str(getattr(packet, "__name__", node.target))
+        name = "aten." + str(getattr(packet or node.target, "__name__", node.target))
         if name not in RULES and name.rstrip("_") in RULES:
             name = name.rstrip("_")
         arguments, options = list(args), dict(kwargs)
