@@ -25,10 +25,15 @@ def test_example_runs_and_is_short(example, tmp_path):
     assert done.stdout
 
 
-def test_the_readme_example_runs():
+def test_the_examples_of_the_readme_run():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    first, second = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     names = {}
-    exec(code, names)
+    exec(first, names)
     assert isinstance(names["module"], torch.nn.Module)
     assert float((names["space"].realize(names["moved"], names["x"]) - names["y"]).abs().max()) < 1e-4
+    exec(second, names)
+    assert names["predictor"](names["middle"]).shape == (2, 1)
+    x = torch.randn(3, 1, 16, 16)
+    difference = names["space"].realize(names["moved"], x) - names["space"].realize(names["theta"], x)
+    assert float(difference.abs().max()) < 1e-4

@@ -20,7 +20,7 @@ from ._errors import (
 )
 from .models import architectures, build
 from .nn import OutputCapacityExpansion, SpaceFamily, merge_ensemble
-from .orbit import canonicalize, same_orbit
+from .orbit import align, canonicalize, merge, same_orbit
 from .space import PaddedBatch, WeightFeatures, WeightSpace, from_module, mlp, pad, siren
 
 __version__ = "0.1.0"
@@ -38,11 +38,13 @@ __all__ = [
     "WeightSpace",
     "WeightspaceError",
     "ZooError",
+    "align",
     "architectures",
     "build",
     "canonicalize",
     "from_module",
     "group",
+    "merge",
     "merge_ensemble",
     "mlp",
     "models",

@@ -1,0 +1,77 @@
+"""Networks trained from different seeds, on the straight line between them: before and after alignment.
+
+Run: ``python examples/align_and_merge.py [picture.png] [--full]``; without ``--full`` the networks are small and hardly
+trained.
+"""
+
+import sys
+
+import matplotlib
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import weightspace as ws
+from weightspace.zoo import mnist5k
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+FULL = "--full" in sys.argv
+PAIRS, WIDTH, CHANNELS, EPOCHS = (3, 512, 16, 5) if FULL else (2, 32, 4, 4)
+PLACES = torch.linspace(0, 1, 11 if FULL else 5)
+
+
+def mlp() -> nn.Module:
+    layers = (nn.Linear(784, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+def cnn() -> nn.Module:
+    def block(source: int, target: int) -> list[nn.Module]:
+        return [nn.Conv2d(source, target, 3, padding=1), nn.BatchNorm2d(target), nn.ReLU(), nn.MaxPool2d(2)]
+
+    return nn.Sequential(
+        *block(1, CHANNELS), *block(CHANNELS, 2 * CHANNELS), nn.Flatten(), nn.Linear(98 * CHANNELS, 10)
+    )
+
+
+def trained(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    for batch in (batch for _ in range(EPOCHS) for batch in torch.randperm(len(images)).split(100)):
+        optimizer.zero_grad()
+        F.cross_entropy(net(images[batch]), labels[batch]).backward()
+        optimizer.step()
+    return net
+
+
+def main() -> None:
+    pixels, digits = mnist5k()
+    images, labels = torch.as_tensor(pixels).float().reshape(-1, 1, 28, 28) / 255, torch.as_tensor(digits).long()
+    train, test = slice(0, 4000 if FULL else 1000), slice(4000, 5000 if FULL else 4300)
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    for panel, make in zip(panels, (mlp, cnn), strict=True):
+        networks = []
+        for seed in range(2 * PAIRS):
+            torch.manual_seed(seed)
+            networks.append(trained(make(), images[train], labels[train]))
+        space = ws.from_module(make(), images[:2])
+        a, b = space.stack(networks[:PAIRS]), space.stack(networks[PAIRS:])
+        seen = list(images[train][:1000].split(250))  # what running statistics are computed on again
+        lines = {"as trained": ws.merge(a, b, PLACES, align=False), "aligned": ws.merge(a, b, PLACES)}
+        if make is cnn:
+            lines["aligned, statistics reset"] = ws.merge(a, b, PLACES, data=seen)
+        for name, line in lines.items():
+            with torch.no_grad():
+                outputs = torch.cat([space.realize(line[i : i + 8], images[test]) for i in range(0, len(line), 8)])
+            loss = torch.stack([F.cross_entropy(out, labels[test]) for out in outputs]).view(PAIRS, -1)
+            barrier = (loss - torch.lerp(loss[:, :1], loss[:, -1:], PLACES)).amax(1)
+            print(f"{make.__name__}, {name:26} barrier of the test loss {barrier.mean():.3f} ± {barrier.std():.3f}")
+            panel.plot(PLACES, loss.mean(0), label=name)
+        panel.set(title=make.__name__.upper(), xlabel="place between the two networks", ylabel="test loss")
+        panel.legend()
+    figure.savefig(next((arg for arg in sys.argv[1:] if not arg.startswith("--")), "merge.png"), dpi=150)
+
+
+if __name__ == "__main__":
+    main()
