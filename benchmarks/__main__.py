@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("architectures", "equivariant_linear", "memory", "fit_inrs", "trace")
+NAMES = ("architectures", "equivariant_linear", "memory", "fit_inrs", "trace", "align")
 
 if __name__ == "__main__":
     for name in NAMES:
