@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules import transformer
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -122,13 +123,18 @@ def _like(value: Tensor, weights: Tensor) -> Tensor:
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Without the fused operations of torch's transformer layers, which can be neither traced nor batched."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """Torch's transformer layers without what can be neither traced nor batched.
+
+    That is fused operations, and the look whether a mask is causal, which only chooses between equal operations.
+    """
+    fast, look = torch.backends.mha.get_fastpath_enabled(), transformer._detect_is_causal_mask
     torch.backends.mha.set_fastpath_enabled(False)
+    transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: bool(is_causal)
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        transformer._detect_is_causal_mask = look
 
 
 def _batched_attention(device: torch.device) -> AbstractContextManager[None]:

@@ -61,6 +61,8 @@ def from_module(
     if not isinstance(module, nn.Module):
         raise SpaceError(f"from_module takes a torch.nn.Module, found {type(module).__name__}")
     module = unwrapped(module)
+    if next(module.parameters(), None) is None:
+        raise SpaceError(f"{type(module).__name__} has no parameters, so that there is no space of its weights")
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or (x.is_floating_point() and x.dim() < 2):
