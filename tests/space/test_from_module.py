@@ -257,16 +257,16 @@ def test_a_larger_group_does_not(name):
 
 
 def test_branches_on_data_and_unknown_operations_are_named():
-    class Branch(nn.Module):
+    class Branch(nn.Linear):
         def forward(self, x):
-            return x if x.sum() > 0 else -x
+            return super().forward(x) if x.sum() > 0 else -x
 
     class Fourier(nn.Module):
         def forward(self, x):
             return torch.fft.fft(x).real
 
     with pytest.raises(ws.SpaceError, match="Branch cannot be traced"):
-        ws.from_module(Branch(), R(2, 3))
+        ws.from_module(Branch(3, 3), R(2, 3))
     net = nn.Sequential(nn.Linear(3, 4), nn.Sequential(Fourier()), nn.Linear(4, 2))
     with pytest.raises(ws.SpaceError, match=r"operation aten\.fft_fft at '1\.0' \(Fourier\)|fft.*'1\.0'"):
         ws.from_module(net, R(2, 3))
