@@ -162,14 +162,14 @@ def test_one_hidden_layer_is_solved_exactly():
     torch.testing.assert_close(found, best)
 
 
-@pytest.mark.parametrize("group", [*list(GROUPS.values())[::3], GROUPS["wide attention"]], ids=str)
-@pytest.mark.parametrize("init", ["anchored", "bias_sort", "identity"])
-def test_no_sweep_lowers_the_inner_product(group, init):
+@pytest.mark.parametrize("name", ["conv, largest", "residual-tanh, largest", "norm, largest", "attention, largest"])
+def test_no_sweep_lowers_the_inner_product(name):
+    group = GROUPS[name]
     theta, phi = networks(group.space, 5), networks(group.space, 5, seed=1)
-    found = torch.stack([ws.align(theta, phi, group, init, iterations=n).cosine for n in (0, 1, 2, 3, 20)])
-    assert (found.diff(dim=0) > -1e-12).all()
-    if init == "identity" and any(f.permutes for f in group.factors):  # the other starts may be where it ends
-        assert (found[-1] > found[0] + 1e-3).any()
+    for init in ("anchored", "bias_sort", "identity"):
+        found = torch.stack([ws.align(theta, phi, group, init, iterations=n).cosine for n in (0, 1, 2, 20)])
+        assert (found.diff(dim=0) > -1e-12).all()
+    assert (found[-1] > found[0] + 0.01).any()
 
 
 @pytest.mark.parametrize("group", [GROUPS["attention, largest"], GROUPS["norm, largest"]], ids=["attention", "norm"])
@@ -261,9 +261,8 @@ def test_balanced_networks_have_the_smallest_norm_of_their_orbit():
 def test_a_batch_is_what_its_pairs_are_one_by_one(name):
     group = GROUPS[name]
     theta = networks(group.space, 4)
-    phi = networks(group.space, 4, seed=1)
     near, _ = moved(group, theta[:2], 1e-3)
-    phi = phi.map(lambda t, u: torch.cat([u, t[2:]]), near.map(lambda t: torch.cat([t, t])))  # two of them settle early
+    phi = near.map(lambda t, u: torch.cat([t, u]), networks(group.space, 2, seed=1))  # half of them settle early
     together = ws.align(theta, phi, group)
     for i in range(4):
         alone = ws.align(theta[i], phi[i], group)
@@ -343,10 +342,10 @@ def test_activations_of_chains(activation):
     for name in ("hidden1", "hidden2"):
         ours, theirs = (ws.space.activations(t, x)[name][:, 0] for t in (theta, found))
         for i in range(3):
-            both = np.corrcoef(ours[i], theirs[i])[: len(ours[i]), len(ours[i]) :]
-            both = np.nan_to_num(both)
+            with np.errstate(invalid="ignore"):  # units that are always 0
+                both = np.nan_to_num(np.corrcoef(ours[i], theirs[i])[: len(ours[i]), len(ours[i]) :])
             _, columns = linear_sum_assignment(np.abs(both) if activation == "tanh" else both, maximize=True)
-            assert both.trace() == pytest.approx(both[rows, columns].sum(), abs=1e-9)
+            assert both.trace() == pytest.approx(both[np.arange(len(both)), columns].sum(), abs=1e-9)
 
 
 # ----------------------------------------------------------------------------------------------------------- bad input
