@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ._op import Op, Traced, fixed, neurons, rule, stuck
-from ._unify import neutral, regroup, times, unify
+from ._unify import neutral, times, unify
+from ._views import regroup
 from ._wires import Axis, axis_size, fix, fresh, restrict
 
 __all__: list[str] = []

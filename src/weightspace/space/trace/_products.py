@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ._op import Op, Traced, contract, neurons, rule, stuck
-from ._unify import opposite, regroup, times, unify
+from ._unify import opposite, times, unify
+from ._views import regroup
 from ._wires import Axis, axis_size, drop, fix, fresh, restrict
 
 __all__: list[str] = []

@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from ._op import RULES, Op, Traced, fixed, restrict_all, rule, stuck
-from ._unify import choose, regroup, unify
-from ._wires import Axis, Factor, axis_size, drop, expand, fix, fresh, joined, product, restrict, split_sum
+from ._sums import joined, product, split_sum
+from ._unify import unify
+from ._views import choose, regroup
+from ._wires import Axis, Factor, axis_size, drop, expand, fix, fresh, restrict
 
 __all__ = ["merged"]
 

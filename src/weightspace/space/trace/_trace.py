@@ -18,11 +18,12 @@ from .._labels import Block, Parameter, StoredTensor
 from .._program import Program
 from .._space import WeightSpace
 from ._chain import as_chain
+from ._export import export
 from ._groups import Groups
 from ._initial import initial, is_statistic
 from ._op import Traced, stuck
 from ._verify import verify
-from ._walk import Walk, export
+from ._walk import Walk
 from ._wires import Axis, Factor, expand, fix, parts
 
 __all__ = ["from_module"]

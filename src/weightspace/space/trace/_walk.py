@@ -2,79 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from ..._errors import SpaceError
-from .._program import plain_attention
-from . import _lookups, _norms, _products, _structure  # noqa: F401 - they register their rules
+from . import _lookups, _norms, _products, _reductions, _structure  # noqa: F401 - they register their rules
 from ._op import RULES, Op, Traced, fixed, free, stuck
 from ._pointwise import pointwise
 from ._structure import merged
-from ._unify import settle
+from ._views import settle
 from ._wires import Units, fix, fresh, leaves
 
-__all__ = ["Walk", "export"]
+__all__ = ["Walk"]
 
 
 _ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sin": "sine", "gelu": "gelu", "silu": "silu"}
-
-
-def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
-    """The graph of a module in evaluation mode; SpaceError if its control flow depends on data."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    noise = logging.getLogger("torch._subclasses.fake_tensor")  # it prints what the error below says
-    quiet, noise.disabled = noise.disabled, True
-    try:
-        with (
-            plain_attention(),
-            torch.enable_grad(),
-            warnings.catch_warnings(),
-            contextlib.redirect_stderr(io.StringIO()),  # where torch prints the graph of a module that it cannot export
-        ):
-            warnings.simplefilter("ignore")
-            program = torch.export.export(module, inputs, strict=False)
-            return program.run_decompositions({}) if _writes_through_views(program) else program
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise SpaceError(
-            f"{type(module).__name__} cannot be traced: {reason[0].rstrip('. ')}. Its forward must run with the "
-            "example input, and no branch may depend on the values of tensors"
-        ) from error
-    finally:
-        noise.disabled = quiet
-        for m, mode in modes.items():
-            m.training = mode
-
-
-def _writes_through_views(program: ExportedProgram) -> bool:
-    """Whether an operation in place changes a tensor that has views, or is one: then others change with it."""
-    sources: dict[fx.Node, fx.Node] = {}  # of views, the tensor that they are of
-    viewed: set[fx.Node] = set()
-    written: set[fx.Node] = set()
-    for node in program.graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        first = node.args[0] if node.args else None
-        if schema is None or not isinstance(first, fx.Node) or not schema.arguments:
-            continue
-        alias, root = schema.arguments[0].alias_info, sources.get(first, first)
-        if alias is not None:
-            sources[node] = root
-            (written if alias.is_write else viewed).add(root)
-    return bool(viewed & written)
 
 
 @dataclass
@@ -87,6 +37,7 @@ class Walk:
         weights: what is known of the parameters and the buffers that are saved with them, by name.
         seen: what is known of all tensors, weights included.
         activations: the units that enter a known activation, with its name.
+        known: what is known of the results of all operations.
     """
 
     program: ExportedProgram
@@ -94,6 +45,7 @@ class Walk:
     weights: dict[str, Traced] = field(default_factory=dict)
     seen: list[Traced] = field(default_factory=list)
     activations: list[tuple[Units, str]] = field(default_factory=list)
+    known: dict[fx.Node, Any] = field(default_factory=dict)
     _count: int = 0
 
     def run(self) -> None:
@@ -102,13 +54,13 @@ class Walk:
         for spec in self.program.graph_signature.input_specs:
             start[spec.arg.name] = self._input(spec)
         out = self._graph(self.program.graph_module, start)
-        for traced in pytree.tree_leaves(out, is_leaf=lambda x: isinstance(x, Traced)):
+        for traced in pytree.tree_leaves(out, is_leaf=_is_traced):
             if isinstance(traced, Traced):
-                for axis in merged(traced).axes:
-                    for factor in axis:
-                        for leaf in leaves(factor):
-                            leaf.units.role = leaf.units.role or "output"
-                    fix(axis)
+                _stay(merged(traced))
+        for node in self.program.graph.output_node().all_input_nodes:
+            while node.all_input_nodes and any(word in str(node.target) for word in ("squeeze", "view", "flatten")):
+                node = node.all_input_nodes[0]  # the one unit of a regression, before its axis is dropped
+                _stay(self.known[node])
         numbers = {f.units: None for traced in self.seen for axis in traced.axes for f in axis if f.units.alike}
         while any([settle(units) for units in numbers]):
             pass
@@ -135,7 +87,7 @@ class Walk:
         return Traced(stuck(tuple(value.shape))) if isinstance(value, Tensor) else value
 
     def _graph(self, graph: fx.GraphModule, values: Mapping[str, Any]) -> Any:
-        known: dict[fx.Node, Any] = {}
+        known = self.known
 
         def look(node: fx.Node) -> Any:
             return known[node]
@@ -214,6 +166,14 @@ class Walk:
             for axis in traced[0].axes:
                 for factor in axis:
                     self.activations += [(leaf.units, _ACTIVATIONS[name]) for leaf in leaves(factor)]
+
+
+def _stay(traced: Traced) -> None:
+    """Outputs stay where they are."""
+    for axis in traced.axes:
+        for leaf in (leaf for factor in axis for leaf in leaves(factor)):
+            leaf.units.role = leaf.units.role or "output"
+        fix(axis)
 
 
 def _is_traced(x: Any) -> bool:
