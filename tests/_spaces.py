@@ -7,7 +7,9 @@ __all__ = [
     "attention_space",
     "conv_space",
     "depthwise_space",
+    "grouped_space",
     "input_norm_space",
+    "instance_norm_space",
     "norm_space",
     "residual_space",
     "small_spaces",
@@ -180,6 +182,38 @@ def input_norm_space():
     b.add("first.weight", "a>", "<normed")
     b.add("first.bias", "a>")
     b.add("head.weight", "output>", "<a")
+    return b.space()
+
+
+def grouped_space():
+    """Two convolutions in groups, one after the other: their groups number channels on both sides."""
+    b = _Builder()
+    b.group("image", 2, "input")
+    b.group("groups", 3, largest=PERMUTATION)
+    for name, size in (("a", 2), ("b", 3), ("c", 2)):
+        b.group(name, size, largest=PERMUTATION)
+    b.group("output", 2, "output")
+    b.add("first.weight", "groups>", "a>", "<image")
+    b.add("first.bias", "groups>", "a>")
+    b.add("second.weight", "groups>", "b>", "<a", 2)
+    b.add("second.bias", "groups>", "b>")
+    b.add("third.weight", "groups>", "c>", "<b")
+    b.add("head.weight", "output>", "<groups", "<c", 4)
+    b.add("head.bias", "output>")
+    return b.space()
+
+
+def instance_norm_space():
+    """A norm without parameters: what comes before it and what comes behind it have scales of their own."""
+    b = _Builder()
+    b.group("image", 2, "input")
+    b.group("pre", 4, largest=MONOMIAL)
+    b.scaled("post", "pre", "positive")
+    b.group("output", 2, "output")
+    b.add("first.weight", "pre>", "<image", 3)
+    b.add("first.bias", "pre>")
+    b.add("head.weight", "output>", "<post")
+    b.add("head.bias", "output>")
     return b.space()
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from _spaces import grouped_space, small_spaces
 from torch.nn import functional as F
 
 import weightspace as ws
@@ -24,17 +25,21 @@ def slow_message_passing(layer, state):
         g: [torch.zeros(x.shape[0], x.shape[-1], dtype=x.dtype) for _ in range(x.shape[1])] for g, x in nodes.items()
     }
     new_edges = []
-    for block, e in zip(state.graph.blocks, edges, strict=True):
+    for block, own in zip(state.graph.blocks, edges, strict=True):
         s, t = block.source, block.target
-        new = torch.empty(*e.shape[:-1], edge.last.out_features, dtype=e.dtype)
+        there = block.spread(torch.ones_like(own[..., :1]))[0, ..., 0] > 0
+        e = block.spread(own)
+        new = torch.zeros(*e.shape[:-1], edge.last.out_features, dtype=e.dtype)
         for i in range(e.shape[1]):
             for j in range(e.shape[2]):
+                if not there[i, j]:
+                    continue
                 xi, xj = nodes[t][:, i], nodes[s][:, j]
                 incoming[t][i] = incoming[t][i] + message(along, e[:, i, j], xj)
                 outgoing[s][j] = outgoing[s][j] + message(against, e[:, i, j], xi)
                 h = edge.of_edge(e[:, i, j]) + edge.of_source(xj) + edge.of_target(xi)
                 new[:, i, j] = edge.last(middle(edge, h)) + edge.skip(e[:, i, j])
-        new_edges.append(new)
+        new_edges.append(block.gather(new))
     new_nodes = {}
     for g, x in nodes.items():
         rows = []
@@ -45,9 +50,12 @@ def slow_message_passing(layer, state):
     return GraphState(state.graph, new_nodes, new_edges)
 
 
-@pytest.mark.parametrize("dims", [(2, 3, 4, 1), (1, 2, 1), (2, 3), (2, 3, 2, 3, 2)])
-def test_agrees_with_a_slow_twin(dims):
-    space = ws.mlp(dims)
+SPACES = {str(dims): ws.mlp(dims) for dims in ((2, 3, 4, 1), (1, 2, 1), (2, 3), (2, 3, 2, 3, 2))}
+SPACES |= small_spaces() | {"grouped": grouped_space()}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_agrees_with_a_slow_twin(space):
     torch.manual_seed(0)
     encoder = GraphEncoder(space, 1, 6).double()
     layer = gmn_layer(6, 5).double()

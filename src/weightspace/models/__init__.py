@@ -5,6 +5,7 @@ from ._dws import dws
 from ._gmn import gmn
 from ._gradmetanet import gradmetanet
 from ._metanetwork import Body, Metanetwork, Ports, Task
+from ._mixed import MixedMetanetwork
 from ._mlp import mlp
 from ._monomial import monomial_nfn
 from ._nfn import hnp_nfn, np_nfn, unf
@@ -18,6 +19,7 @@ from ._statnet import StatisticsPredictor, statnet, weight_statistics
 __all__ = [
     "Body",
     "Metanetwork",
+    "MixedMetanetwork",
     "Ports",
     "StatisticsPredictor",
     "Task",

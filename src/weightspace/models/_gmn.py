@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..nn import GraphDecoder, GraphEncoder, GraphPool, Reduction, gmn_layer, head
+from ..nn import GraphDecoder, GraphEncoder, GraphPool, Reduction, SpaceFamily, gmn_layer, head
 from ..space import WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -12,9 +12,9 @@ from ._registry import register
 __all__ = ["gmn"]
 
 
-@register("gmn")
+@register("gmn", families=True)
 def gmn(
-    space: WeightSpace,
+    space: WeightSpace | SpaceFamily,
     ports: Ports,
     hidden: int = 128,
     depth: int | None = None,
@@ -28,7 +28,7 @@ def gmn(
     arXiv 2406.10685, with the permutation group.
 
     Args:
-        space: weight space of the networks.
+        space: weight space of the networks, or a family of them.
         ports: input and output.
         hidden: channels of nodes and edges.
         depth: number of layers; by default 10 for an equivariant and 4 for an invariant task.
@@ -55,4 +55,6 @@ def gmn(
     else:
         pool = GraphPool(space, hidden)
         end = [pool, head(pool.out_features, hidden, ports.out, dropout)]
-    return Body(nn.Sequential(encoder, *layers, *end), space.symmetry("permutation"))
+    return Body(
+        nn.Sequential(encoder, *layers, *end), space.symmetry("permutation") if isinstance(space, WeightSpace) else None
+    )

@@ -41,12 +41,12 @@ class Body(NamedTuple):
 
     Attributes:
         net: maps the standardised features with their encodings, ``net(x)``, to the output.
-        symmetry: the group.
+        symmetry: the group; None for a family of architectures, each of which has one of its own.
         takes_raw: whether the net takes the raw networks too, ``net(x, raw)``, to run them.
     """
 
     net: nn.Module
-    symmetry: SymmetryGroup
+    symmetry: SymmetryGroup | None
     takes_raw: bool = False
 
 
@@ -97,6 +97,7 @@ class Metanetwork(nn.Module):
         self.net, symmetry, self._takes_raw = make(space, ports, **options)
         if standardize == "entry":
             symmetry = space.symmetry("trivial")
+        assert symmetry is not None  # there is one space
         self.symmetry = symmetry.restricted(
             io=standardize in ("none", "tensor") and not encodings,
             scales=standardize in ("none", "scale") and not encodings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .._errors import ModelError
 from ..nn import (
     GaussianFourier,
     GraphDecoder,
@@ -12,6 +13,7 @@ from ..nn import (
     GraphPool,
     GraphProjection,
     GraphState,
+    SpaceFamily,
     graph_of,
     head,
     ng_gnn_layer,
@@ -34,9 +36,9 @@ class _NodesTooEarly(nn.Module):
         return state._replace(nodes=nodes)
 
 
-@register("ng-gnn")
+@register("ng-gnn", families=True)
 def ng_gnn(
-    space: WeightSpace,
+    space: WeightSpace | SpaceFamily,
     ports: Ports,
     hidden: int = 128,
     depth: int = 4,
@@ -54,7 +56,7 @@ def ng_gnn(
     Source: Kofinas et al. (2024), arXiv 2403.12143 (NG-GNN).
 
     Args:
-        space: weight space of the networks.
+        space: weight space of the networks, or a family of them.
         ports: input and output.
         hidden: channels of nodes and edges (128 in the published configuration for editing, 64 in the paper's table).
         depth: number of layers.
@@ -65,12 +67,16 @@ def ng_gnn(
             makes an output depend on the other networks; and biases read from neurons that come too early by the
             number of inputs, which makes an equivariant task's output not equivariant.
     """
-    waves = GaussianFourier(space, ports.in_channels, fourier, encoded=ports.raw_channels) if fourier else None
+    family = space if isinstance(space, SpaceFamily) else SpaceFamily([space])
+    if published and isinstance(space, SpaceFamily):
+        raise ModelError("published: not of a family of architectures; with padding its defects would be others")
+    one = space if isinstance(space, WeightSpace) else None
+    waves = GaussianFourier(one, ports.in_channels, fourier, encoded=ports.raw_channels) if fourier else None
     encoder = GraphEncoder(space, waves.out_channels if waves else ports.in_channels, hidden)
     layers: list[nn.Module] = [*([waves] if waves else []), encoder]
     layers += [
         ng_gnn_layer(
-            [graph_of(space)],
+            [graph_of(own) for own in family.spaces],
             hidden,
             bidirectional=bidirectional,
             last=i == depth - 1,
@@ -86,4 +92,5 @@ def ng_gnn(
         pool = GraphPool(space, hidden)
         layers += [pool, head(pool.out_features, hidden, ports.out, dropout)]
     broken = published and ports.equivariant
-    return Body(nn.Sequential(*layers), space.symmetry("trivial" if broken else "permutation"))
+    symmetry = None if one is None else one.symmetry("trivial" if broken else "permutation")
+    return Body(nn.Sequential(*layers), symmetry)

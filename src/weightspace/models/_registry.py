@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints, overload
 
 from .._errors import ModelError
-from ..nn import Standardization
+from ..nn import SpaceFamily, Standardization
 from ..space import WeightSpace
 from ._metanetwork import Body, Metanetwork, Task
+from ._mixed import MixedMetanetwork
 
 __all__ = ["architectures", "build", "register"]
 
@@ -20,14 +21,22 @@ class _Architecture:
     make: Callable[..., Body]
     tasks: tuple[Task, ...]
     standardize: Standardization
+    families: bool
 
 
 _REGISTRY: dict[str, _Architecture] = {}
-_COMMON = {name: hint for name, hint in get_type_hints(Metanetwork.__init__).items() if name not in ("make", "return")}
+_COMMON, _COMMON_OF_FAMILIES = (
+    {name: hint for name, hint in get_type_hints(kind.__init__).items() if name not in ("make", "return")}
+    for kind in (Metanetwork, MixedMetanetwork)
+)
 
 
 def register(
-    name: str, *, standardize: Standardization = "none", tasks: tuple[Task, ...] = ("equivariant", "invariant")
+    name: str,
+    *,
+    standardize: Standardization = "none",
+    tasks: tuple[Task, ...] = ("equivariant", "invariant"),
+    families: bool = False,
 ) -> Callable[[Callable[..., Body]], Callable[..., Body]]:
     """Makes an architecture known to `build` under a name.
 
@@ -38,10 +47,11 @@ def register(
         name: the name.
         standardize: how the input is standardised by default.
         tasks: the tasks that the architecture serves.
+        families: whether it takes a `SpaceFamily` in the place of the space.
     """
 
     def add(make: Callable[..., Body]) -> Callable[..., Body]:
-        _REGISTRY[name] = _Architecture(make, tasks, standardize)
+        _REGISTRY[name] = _Architecture(make, tasks, standardize, families)
         return make
 
     return add
@@ -52,12 +62,28 @@ def architectures(task: Task | None = None) -> tuple[str, ...]:
     return tuple(name for name, known in _REGISTRY.items() if task is None or task in known.tasks)
 
 
-def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: Any) -> Metanetwork:
+@overload
+def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: Any) -> Metanetwork: ...
+
+
+@overload
+def build(
+    name: str, space: SpaceFamily | Sequence[WeightSpace], task: Task = "equivariant", **options: Any
+) -> MixedMetanetwork: ...
+
+
+def build(
+    name: str,
+    space: WeightSpace | SpaceFamily | Sequence[WeightSpace],
+    task: Task = "equivariant",
+    **options: Any,
+) -> Metanetwork | MixedMetanetwork:
     """Builds a metanetwork.
 
     Args:
         name: one of `architectures`.
-        space: weight space of the networks that it takes.
+        space: weight space of the networks that it takes; or several, or a `SpaceFamily`, for a `MixedMetanetwork` that
+            takes networks of these and other architectures, as `pad` puts them together.
         task: "equivariant": weight features to weight features with ``out_channels`` channels; "invariant": weight
             features to a tensor ``[batch, out_features]``.
         options: those of `Metanetwork`, which all architectures have (``in_channels``, ``out_channels`` |
@@ -74,7 +100,9 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
         >>> ws.build("dws", space, task="invariant", out_features=10)(space.sample(5)).shape
         torch.Size([5, 10])
     """
-    if not isinstance(space, WeightSpace):
+    if isinstance(space, list | tuple):
+        space = SpaceFamily(space)
+    if not isinstance(space, WeightSpace | SpaceFamily):
         raise ModelError(f"space: expected a weight space, found {type(space).__name__}")
     if not isinstance(name, str) or name not in _REGISTRY:
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(_REGISTRY)}")
@@ -84,8 +112,12 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
     if task not in known.tasks:
         others = ", ".join(architectures(task))
         raise ModelError(f"{name} serves {' and '.join(known.tasks)} tasks only; for an {task} one: {others}")
+    if isinstance(space, SpaceFamily) and not known.families:
+        others = ", ".join(other for other, able in _REGISTRY.items() if able.families)
+        raise ModelError(f"{name} takes networks of one architecture; those of several: {others}")
     own = {o: h for o, h in get_type_hints(known.make).items() if o not in ("space", "ports", "return")}
-    common = {o: h for o, h in _COMMON.items() if o not in ("space", "task", "options")}
+    shared = _COMMON_OF_FAMILIES if isinstance(space, SpaceFamily) else _COMMON
+    common = {o: h for o, h in shared.items() if o not in ("space", "task", "options")}
     if unknown := [option for option in options if option not in common | own]:
         raise ModelError(f"{name} has no option {', '.join(unknown)}; it has {', '.join([*common, *own])}")
     if (wrong := "out_features" if task == "equivariant" else "out_channels") in options:
@@ -94,6 +126,8 @@ def build(name: str, space: WeightSpace, task: Task = "equivariant", **options: 
         if value is False and type(None) in get_args((common | own)[option]):
             options[option] = None  # TOML has no None
         _check(option, (common | own)[option], options[option])
+    if isinstance(space, SpaceFamily):
+        return MixedMetanetwork(known.make, space, task, **options)
     return Metanetwork(known.make, space, task, **{"standardize": known.standardize} | options)
 
 

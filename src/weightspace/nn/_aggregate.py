@@ -1,4 +1,4 @@
-"""Principal neighbourhood aggregation of messages on dense blocks, each pass with a fused gradient."""
+"""Aggregation of messages on dense blocks, each pass with a fused gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from ._pool import argmax
 
-__all__ = ["aggregate", "modulate"]
+__all__ = ["aggregate", "masked_sum", "modulate"]
 
 _VARIANCE_FLOOR = 1e-5  # what is added to the variance, so that equal messages have a finite gradient
 
@@ -57,6 +57,31 @@ class _Aggregate(torch.autograd.Function):
         gx.scatter_add_(axis, at_largest.unsqueeze(axis), g_largest.unsqueeze(axis))
         gx.scatter_add_(axis, at_smallest.unsqueeze(axis), g_smallest.unsqueeze(axis))
         return gx, None
+
+
+class _MaskedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor, axis: Literal[1, 2]) -> Tensor:
+        ctx.axis = axis
+        ctx.save_for_backward(mask)
+        if axis == 2:
+            return (mask[:, None, None] @ x).squeeze(2)
+        return (mask[:, None] @ x.flatten(2)).view(x.shape[0], *x.shape[2:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        (mask,) = ctx.saved_tensors
+        there = mask[:, None, :, None] if ctx.axis == 2 else mask[:, :, None, None]
+        return g.unsqueeze(ctx.axis) * there, None, None
+
+
+def masked_sum(
+    x: Float[Tensor, "batch rows columns channels"], mask: Bool[Tensor, "batch senders"], axis: Literal[1, 2]
+) -> Float[Tensor, "batch n channels"]:
+    """The sum over axis 1 or 2 of what a mask leaves: a product with the mask, which writes nothing as large as x."""
+    out: Tensor = _MaskedSum.apply(x, mask.to(x.dtype), axis)  # type: ignore[no-untyped-call]
+    return out
 
 
 def modulate(

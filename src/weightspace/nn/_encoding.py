@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._errors import ModelError
-from ..space import Parameter, WeightFeatures, WeightSpace, activations
+from ..space import PaddedFeatures, Parameter, WeightFeatures, WeightSpace, activations
 from ._layout import check_space
 
 __all__ = ["GaussianFourier", "LearnedPosition", "ProbeFeatures", "SinusoidalPosition"]
+
+Features = TypeVar("Features", WeightFeatures, PaddedFeatures)
 
 
 class GaussianFourier(nn.Module):
@@ -21,7 +24,7 @@ class GaussianFourier(nn.Module):
     Sources: Tancik et al. (2020), arXiv 2006.10739; for weight features Zhou et al. (2023), arXiv 2305.13546.
 
     Args:
-        space: weight space of the features.
+        space: weight space of the features; None to take those of any.
         in_channels: channels of the input.
         frequencies: columns m of B.
         scale: standard deviation of B.
@@ -35,7 +38,7 @@ class GaussianFourier(nn.Module):
 
     def __init__(
         self,
-        space: WeightSpace,
+        space: WeightSpace | None,
         in_channels: int,
         frequencies: int = 128,
         scale: float = 3.0,
@@ -47,9 +50,10 @@ class GaussianFourier(nn.Module):
         self.out_channels = 2 * frequencies + in_channels - encoded
         self.register_buffer("matrix", 2 * math.pi * scale * torch.randn(encoded, frequencies))
 
-    def forward(self, theta: WeightFeatures) -> WeightFeatures:
+    def forward(self, theta: Features) -> Features:
         """Encodes every entry."""
-        check_space(self.space, theta, self.in_channels)
+        if self.space is not None and isinstance(theta, WeightFeatures):
+            check_space(self.space, theta, self.in_channels)
         return theta.map(self._encode)
 
     def _encode(self, x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries features"]:

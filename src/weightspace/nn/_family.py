@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
 from collections.abc import Sequence
 
 from .._errors import ModelError
 from ..space import WeightSpace
-from ._blocks import Member, NodeSet
+from ._blocks import Kind, Member, NodeSet
 from ._graph import Graph, graph_of
 
-__all__ = ["Roles", "SpaceFamily", "activations", "family_of", "set_key"]
+__all__ = ["Roles", "SpaceFamily", "family_of", "set_key"]
 
 Roles = dict[str, tuple[int, ...]]
 """The sizes of the plain axes of parameters, by role."""
@@ -42,6 +42,8 @@ class SpaceFamily:
     """
 
     def __init__(self, spaces: Sequence[WeightSpace], *, depth: int | None = None, taps: int | None = None) -> None:
+        if wrong := [type(space).__name__ for space in spaces if not isinstance(space, WeightSpace)]:
+            raise ModelError(f"space: expected weight spaces, found {wrong[0]}")
         self.spaces = tuple(dict.fromkeys(spaces))
         if not self.spaces:
             raise ModelError("a family of architectures needs at least one weight space, found none")
@@ -56,9 +58,12 @@ class SpaceFamily:
                 _widen(roles, member.role, tuple(max(n, taps or 0) for n in member.plain))
         found = max((1 + s.place for g in graphs for s in g.sets.values() if s.kind == "hidden"), default=0)
         self.depth = max(found, depth or 0)
-        for place in range(self.depth if len(self.spaces) > 1 or depth else 0):
-            self.sets.setdefault(f"hidden{place}", (1,))
-        self.activations = tuple(sorted({name for space in self.spaces for name in activations(space)}))
+        if len(self.spaces) > 1 or depth:  # any set of permuted units may come at any depth
+            permuted = {n for key, n in self.sets.items() if key.startswith("hidden") and set(n) == {1}} | {(1,)}
+            for place, sizes in itertools.product(range(self.depth), permuted):
+                self.sets.setdefault(_key("hidden", place, (False,) * len(sizes)), sizes)
+        pairs = [pair for s in self.spaces for pair in zip(s.groups, s.unit_activations, strict=True)]
+        self.activations = tuple(sorted({name for group, name in pairs if group.kind == "hidden"}))
         for space in self.spaces:
             self.check(space)
 
@@ -69,16 +74,11 @@ class SpaceFamily:
         return one and all(math.prod(n) == 1 for roles in (self.nodes, self.edges) for n in roles.values())
 
     def check(self, space: WeightSpace) -> None:
-        """Refuses an architecture that is beyond the limits.
+        """Refuses an architecture that is beyond the limits; `GraphEncoder` looks up the activations.
 
         Raises:
             ModelError: names the neuron groups or the parameter, the limit and what was found.
         """
-        if unknown := [name for name in activations(space) if name not in self.activations]:
-            raise ModelError(
-                f"this network takes the activations {', '.join(self.activations)}, found {unknown[0]!r}; build it "
-                "with a space that has it"
-            )
         graph = graph_of(space)
         for node_set in graph.sets.values():
             known, sizes = self.sets.get(set_key(node_set)), _code_sizes(node_set)
@@ -92,7 +92,7 @@ class SpaceFamily:
                 sizes != known if exact else any(n > most for n, most in zip(sizes, known, strict=True))
             ):
                 raise ModelError(
-                    f"neuron group {node_set.name!r}: {node_set.kind}, units {sizes}; this network takes "
+                    f"neuron group {node_set.name!r}: {node_set.kind}, units {node_set.sizes}; this network takes "
                     f"{'none such' if known is None else known}; build it with a space that has it"
                 )
         for roles, member in _members(graph, self.nodes, self.edges):
@@ -110,18 +110,15 @@ def family_of(space: WeightSpace | SpaceFamily) -> SpaceFamily:
     return space if isinstance(space, SpaceFamily) else SpaceFamily([space])
 
 
-@functools.lru_cache(maxsize=4096)
-def activations(space: WeightSpace) -> tuple[str, ...]:
-    """For each neuron group the activation of its units, wherever it stands among those tied to it."""
-    of_units = {g.units: g.activation.name for g in space.groups if g.activation.name != "identity"}
-    return tuple(of_units.get(group.units, "identity") for group in space.groups)
-
-
 def set_key(node_set: NodeSet) -> str:
     """What a set of nodes is to its architecture: its kind and place, and which of its units stay where they are."""
-    usual = (node_set.kind != "hidden",) * min(len(node_set.fixed), 1)
-    pattern = "" if node_set.fixed == usual else "_" + "".join("pf"[fixed] for fixed in node_set.fixed)
-    return f"{node_set.kind}{node_set.place}{pattern}"
+    return _key(node_set.kind, node_set.place, node_set.fixed)
+
+
+def _key(kind: Kind, place: int, fixed: tuple[bool, ...]) -> str:
+    usual = (kind != "hidden",) * min(len(fixed), 1)
+    pattern = "" if fixed == usual else "_" + "".join("pf"[stays] for stays in fixed)
+    return f"{kind}{place}{pattern}"
 
 
 def _code_sizes(node_set: NodeSet) -> tuple[int, ...]:

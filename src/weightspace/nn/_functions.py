@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._aggregate import masked_sum
 from ._blocks import Block
 from ._dropout import dropout
 from ._pool import Reduction, add_rows_and_columns
@@ -134,10 +135,7 @@ def _pool(h: Tensor, axis: Literal[1, 2], reduction: Reduction, mask: Tensor | N
         return h.amax(axis) if reduction == "max" else h.sum(axis)
     if reduction == "max":
         return h.masked_fill(~mask[:, None, :, None] if axis == 2 else ~mask[:, :, None, None], -math.inf).amax(axis)
-    weight = mask.to(h.dtype)  # a sum as a product with the mask, which writes nothing of the size of h
-    if axis == 2:
-        return (weight[:, None, None] @ h).squeeze(2)
-    return (weight[:, None] @ h.flatten(2)).view(h.shape[0], *h.shape[2:])
+    return masked_sum(h, mask, axis)
 
 
 class NodeUpdate(nn.Module):

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .._errors import ModelError
 from ..space import PaddedFeatures, SymmetryGroup, WeightFeatures, WeightSpace
 from ._blocks import Block, NodeSet
 from ._codes import Codes, RoleMaps
-from ._family import SpaceFamily, activations, family_of, set_key
+from ._family import SpaceFamily, family_of, set_key
 from ._graph import Graph, GraphState, graph_of
 
 __all__ = ["GraphEncoder", "kinds"]
@@ -109,12 +110,17 @@ class GraphEncoder(nn.Module):
         spaces, counts = ([graph.space], [1]) if padded is None else (padded.spaces, padded.counts)
         place = {group.name: i for i, group in enumerate(graph.space.groups)}
         hidden = {n: place[s.factors[0]] for n, s in graph.sets.items() if s.kind == "hidden" and len(s.factors) == 1}
-        rows = [[self.activations.index(names[i]) for i in hidden.values()] for names in map(activations, spaces)]
-        index = torch.tensor(rows, device=self.constant.device).repeat_interleave(
-            torch.tensor(counts, device=self.constant.device), dim=0
-        )
+        names = [[space.unit_activations[i] for i in hidden.values()] for space in spaces]
+        if unknown := {name for row in names for name in row}.difference(self.activations):
+            raise ModelError(
+                f"this network takes the activations {', '.join(self.activations)}; build it with a space that has "
+                f"{', '.join(sorted(unknown))} too"
+            )
+        where = self.constant.device
+        index = torch.tensor([[self.activations.index(name) for name in row] for row in names], device=where)
         assert self.activation is not None
-        for name, code in zip(hidden, self.activation(index).unbind(1), strict=True):
+        codes = self.activation(index).repeat_interleave(torch.tensor(counts, device=where), dim=0)
+        for name, code in zip(hidden, codes.unbind(1), strict=True):
             nodes[name] = nodes[name] + code.unsqueeze(1)
 
 

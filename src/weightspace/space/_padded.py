@@ -155,6 +155,11 @@ class PaddedBatch:
         columns = zip(self.buckets, *(other.buckets for other in others), strict=True)
         return dataclasses.replace(self, buckets=tuple(bucket.map(fn, *rest) for bucket, *rest in columns))
 
+    def replaced(self, features: Sequence[WeightFeatures]) -> PaddedBatch:
+        """Other features of the same networks, one for each bucket; what stands in the padding becomes zero."""
+        pairs = zip(self.buckets, features, strict=True)
+        return dataclasses.replace(self, buckets=tuple(bucket.replaced(own) for bucket, own in pairs))
+
     def to(self, *args: Any, **kwargs: Any) -> PaddedBatch:
         """Moves or casts every tensor, as `torch.Tensor.to` does."""
         buckets = tuple(bucket.to(*args, **kwargs) for bucket in self.buckets)

@@ -94,6 +94,12 @@ class WeightSpace:
             StoredTensor(p.name, p.shape, (Block(p.name, (0,) * len(p.shape), p.shape),)) for p in self.parameters
         )
 
+    @cached_property
+    def unit_activations(self) -> tuple[str, ...]:
+        """For each neuron group the activation of its units, at whichever of the groups tied to it that stands."""
+        named = {g.units: g.activation.name for g in self.groups if g.activation.name != "identity"}
+        return tuple(named.get(group.units, "identity") for group in self.groups)
+
     @property
     def is_chain(self) -> bool:
         """Whether the networks are chains of layers, whose units' values are known; other ones need their program."""
