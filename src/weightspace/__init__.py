@@ -15,6 +15,7 @@ from ._errors import (
     ReportError,
     SpaceError,
     SymmetryError,
+    TheoryError,
     WeightspaceError,
     ZooError,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "SpaceError",
     "SpaceFamily",
     "SymmetryError",
+    "TheoryError",
     "WeightFeatures",
     "WeightSpace",
     "WeightspaceError",

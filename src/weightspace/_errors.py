@@ -7,6 +7,7 @@ __all__ = [
     "ReportError",
     "SpaceError",
     "SymmetryError",
+    "TheoryError",
     "WeightspaceError",
     "ZooError",
 ]
@@ -26,6 +27,10 @@ class SymmetryError(WeightspaceError):
 
 class ModelError(WeightspaceError):
     """A metanetwork that cannot be built or applied as asked."""
+
+
+class TheoryError(WeightspaceError):
+    """A statement that is not known, or a network that a construction does not take."""
 
 
 class ZooError(WeightspaceError):

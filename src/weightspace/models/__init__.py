@@ -14,6 +14,7 @@ from ._ng_gnn import ng_gnn
 from ._ng_t import ng_t
 from ._registry import architectures, build, register
 from ._scalegmn import scalegmn, scalegmn_b
+from ._stack import all_permutations
 from ._statnet import StatisticsPredictor, statnet, weight_statistics
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Ports",
     "StatisticsPredictor",
     "Task",
+    "all_permutations",
     "architectures",
     "build",
     "canon_mlp",
