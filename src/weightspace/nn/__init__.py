@@ -3,15 +3,17 @@
 from ._attention import NeuronAttention, PerParameter, WeightTransformerBlock
 from ._blocks import Block, Member, NodeSet
 from ._capacity import OutputCapacityExpansion, merge_ensemble
+from ._coefficients import Term
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from ._family import SpaceFamily
 from ._gradient import GradientFeatures, NeuronGradients, PointNeuronLayer
 from ._graph import Graph, GraphState, graph_of
 from ._graph_decoder import GraphDecoder, GraphPool, GraphProjection
 from ._graph_encoder import GraphEncoder, kinds
+from ._invariant_pool import InvariantPool
 from ._layers import Receivers, gmn_layer, ng_gnn_layer, scaled_layer
 from ._layout import check_space
-from ._linear import EquivariantLinear, InvariantPool
+from ._linear import EquivariantLinear
 from ._message import MessagePassing
 from ._mlp import head
 from ._monomial import InvariantEntries, Modulated, MonomialActivation, unit
@@ -66,6 +68,7 @@ __all__ = [
     "SpaceFamily",
     "Standardization",
     "Standardize",
+    "Term",
     "WeightTransformerBlock",
     "check_space",
     "gmn_layer",

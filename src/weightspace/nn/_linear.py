@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal, cast, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._errors import ModelError
 from ..space import SymmetryGroup, WeightFeatures, WeightSpace
+from ._coefficients import Coefficients, Term
 from ._layout import Way, check_space, layouts
-from ._pool import Reduction, map_and_pool, reduce
+from ._pool import Reduction, map_and_pool
 from ._set_attention import SetAttention
 from ._terms import Kind, Reader, Terms, assemble, kinds
 
-__all__ = ["EquivariantLinear", "InvariantPool"]
+__all__ = ["EquivariantLinear"]
 
 
 class EquivariantLinear(nn.Module):
@@ -147,6 +150,43 @@ class EquivariantLinear(nn.Module):
         """The coefficients of the linear part, without the invariant biases."""
         return [p for name, p in self.named_parameters() if not name.endswith("bias")]
 
+    def terms(self) -> tuple[Term, ...]:
+        """All terms: parameters to write and to read, and the neuron groups along which they are tied."""
+        return self._by_name().terms
+
+    def coefficients(
+        self, output: str, input: str, tied: Iterable[str] = ()
+    ) -> Float[Tensor, "out *dense_out channels *dense_in"]:
+        """The coefficients of one term, as a view: what is written there, under `torch.no_grad`, is the layer's.
+
+        The term adds to every entry of the output parameter these coefficients times the input parameter, pooled over
+        its permuted axes that are not tied. Axes that no permutation moves, and those of one unit, are dense.
+
+        Args:
+            output: name of the parameter that is written.
+            input: name of the parameter that is read.
+            tied: names of the neuron groups whose index is the same in both.
+
+        Raises:
+            ModelError: if there is no such term, if the layer has a rank or attention, and if a parameter carries the
+                same units several times.
+
+        Example:
+            >>> import weightspace as ws
+            >>> layer = EquivariantLinear(ws.mlp([2, 5, 1]), 3, 4)
+            >>> layer.coefficients("0.weight", "0.bias", ["hidden1"]).shape
+            torch.Size([4, 2, 3])
+        """
+        return self._by_name().of(Term(output, input, frozenset(tied)))
+
+    def biases(self, output: str) -> Float[Tensor, "out *dense_out"]:
+        """The invariant biases of one parameter, as a view; refused as `coefficients` are."""
+        return self._by_name().bias(output)
+
+    def _by_name(self) -> Coefficients:
+        channels = self.in_channels, self.out_channels
+        return Coefficients(self.space, self._layouts, self._kinds, self.maps, channels)
+
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the map."""
         check_space(self.space, theta, self.in_channels)
@@ -190,41 +230,3 @@ def _draw(linear: nn.Linear, gain: float) -> None:
     nn.init.normal_(linear.weight, std=math.sqrt(gain / linear.in_features))
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)
-
-
-class InvariantPool(nn.Module):
-    """Every parameter pooled over all its permuted axes, dense axes kept: invariant features of a network.
-
-    Args:
-        space: weight space of the networks.
-        channels: channels of the input.
-        symmetry: the group of permutations; those of hidden neurons if None.
-        reduction: "mean", "sum" or "max".
-
-    Attributes:
-        out_features: length of the vector, ``channels`` for each parameter and each of its dense entries.
-    """
-
-    def __init__(
-        self,
-        space: WeightSpace,
-        channels: int,
-        *,
-        symmetry: SymmetryGroup | None = None,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.space, self.channels, self.reduction = space, channels, reduction
-        self._layouts = layouts(space, (symmetry or space.symmetry("permutation")).restricted(scales=False))
-        self.out_features = channels * sum(layout.multiplicity for layout in self._layouts)
-
-    def forward(self, theta: WeightFeatures) -> Tensor:
-        """Maps weight features to ``[batch, out_features]``."""
-        check_space(self.space, theta, self.channels)
-        parts = []
-        for layout, tensor in zip(self._layouts, theta.tensors, strict=True):
-            x = layout.fold(tensor)
-            for _ in layout.units:
-                x = reduce(x, 1, self.reduction)
-            parts.append(x)
-        return torch.cat(parts, dim=-1)
