@@ -1,21 +1,21 @@
 """Networks trained from different seeds, on the straight line between them: before and after alignment.
 
 Run: ``python examples/align_and_merge.py [picture.png] [--full]``; without ``--full`` the networks are small and hardly
-trained.
+trained. If the package ``rebasin`` is installed, its alignment is shown beside that of this library.
 """
 
+import copy
+import importlib.util
 import sys
+from collections.abc import Callable
 
-import matplotlib
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
 import weightspace as ws
 from weightspace.zoo import mnist5k
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 FULL = "--full" in sys.argv
 PAIRS, WIDTH, CHANNELS, EPOCHS = (3, 512, 16, 5) if FULL else (2, 32, 4, 4)
@@ -28,15 +28,14 @@ def mlp() -> nn.Module:
 
 
 def cnn() -> nn.Module:
-    def block(source: int, target: int) -> list[nn.Module]:
-        return [nn.Conv2d(source, target, 3, padding=1), nn.BatchNorm2d(target), nn.ReLU(), nn.MaxPool2d(2)]
-
-    return nn.Sequential(
-        *block(1, CHANNELS), *block(CHANNELS, 2 * CHANNELS), nn.Flatten(), nn.Linear(98 * CHANNELS, 10)
-    )
+    sizes = (1, CHANNELS), (CHANNELS, 2 * CHANNELS)
+    blocks = [(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)) for a, b in sizes]
+    return nn.Sequential(*blocks[0], *blocks[1], nn.Flatten(), nn.Linear(98 * CHANNELS, 10))
 
 
-def trained(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+def trained(make: Callable[[], nn.Module], seed: int, images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+    torch.manual_seed(seed)
+    net = make()
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     for batch in (batch for _ in range(EPOCHS) for batch in torch.randperm(len(images)).split(100)):
         optimizer.zero_grad()
@@ -49,18 +48,22 @@ def main() -> None:
     pixels, digits = mnist5k()
     images, labels = torch.as_tensor(pixels).float().reshape(-1, 1, 28, 28) / 255, torch.as_tensor(digits).long()
     train, test = slice(0, 4000 if FULL else 1000), slice(4000, 5000 if FULL else 4300)
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for panel, make in zip(panels, (mlp, cnn), strict=True):
-        networks = []
-        for seed in range(2 * PAIRS):
-            torch.manual_seed(seed)
-            networks.append(trained(make(), images[train], labels[train]))
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    for panel, make in zip(figure.subplots(1, 2), (mlp, cnn), strict=True):
+        networks = [trained(make, seed, images[train], labels[train]) for seed in range(2 * PAIRS)]
         space = ws.from_module(make(), images[:2])
         a, b = space.stack(networks[:PAIRS]), space.stack(networks[PAIRS:])
         seen = list(images[train][:1000].split(250))  # what running statistics are computed on again
         lines = {"as trained": ws.merge(a, b, PLACES, align=False), "aligned": ws.merge(a, b, PLACES)}
         if make is cnn:
             lines["aligned, statistics reset"] = ws.merge(a, b, PLACES, data=seen)
+        if importlib.util.find_spec("rebasin"):
+            from rebasin import PermutationCoordinateDescent
+
+            others = copy.deepcopy(networks[PAIRS:])
+            for pair in zip(networks, others, strict=False):
+                PermutationCoordinateDescent(*pair, images[:2]).rebasin()
+            lines["aligned by rebasin"] = ws.merge(a, space.stack(others), PLACES, align=False)
         for name, line in lines.items():
             with torch.no_grad():
                 outputs = torch.cat([space.realize(line[i : i + 8], images[test]) for i in range(0, len(line), 8)])

@@ -62,14 +62,16 @@ class GraphEncoder(nn.Module):
         self.edge = _EdgeEmbedding(family, in_channels, channels)
         self.activations = family.activations
         self.activation = nn.Embedding(len(self.activations), channels) if isinstance(space, SpaceFamily) else None
-        inverted = reciprocal and any(self._inverted(block) for block in graph_of(family.spaces[0]).blocks)
+        self._space, self._graph = family.spaces[0], graph_of(family.spaces[0])
+        inverted = reciprocal and any(self._inverted(block) for block in self._graph.blocks)
         self.reciprocal = _EdgeEmbedding(family, in_channels, channels) if inverted else None
 
     def forward(self, theta: WeightFeatures | PaddedFeatures) -> GraphState:
         """Embeds a batch of networks."""
         padded = theta if isinstance(theta, PaddedFeatures) else None
         features = theta.features if isinstance(theta, PaddedFeatures) else theta
-        graph = graph_of(features.space)
+        # torch.compile warns of calls to functions with a cache
+        graph = self._graph if features.space is self._space else graph_of(features.space)
         nodes = {name: self._nodes(graph, node_set, features) for name, node_set in graph.sets.items()}
         masks: dict[str, Tensor] = {}
         if padded is not None and padded.ragged:
