@@ -135,5 +135,5 @@ def test_the_same_seed_gives_the_same_census_and_leaves_the_global_generator_alo
 
 
 def test_an_unknown_pair():
-    with pytest.raises(ws.WeightspaceError, match="unknown pair 'c9'; known: 'c8'"):
+    with pytest.raises(ws.TheoryError, match="unknown pair 'c9'; known: 'c8', 'c12', '242'"):
         wl_pair("c9")

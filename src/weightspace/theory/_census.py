@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, permutations
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models import build
+from .._errors import TheoryError
+from ..orbit import wl_colors
 from ..space import WeightFeatures
-from ._pairs import SPACE, with_middle
+from ._outputs import random_outputs
+from ._pairs import with_inner_weights
 
-__all__ = ["Census", "binary_orbits", "census"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Census", "ambiguous_classes", "binary_orbits", "census"]
+
+_LIMIT = 10**7  # matrices to enumerate: some seconds
+_ROUNDING = 1e-18  # distances below are drawn as this
 
 
-class Census(NamedTuple):
+@dataclass(frozen=True)
+class Census:
     """What an architecture makes of all orbits.
 
     Attributes:
@@ -25,50 +36,108 @@ class Census(NamedTuple):
         orbits: number of orbits, which no invariant map can exceed.
         gap: the smallest distance between networks of different classes.
         spread: the largest distance between networks of one class; rounding, if the census is to be trusted.
+        distances: [orbits, orbits] the distances of their networks.
     """
 
     classes: int
     orbits: int
     gap: float
     spread: float
+    distances: Float[Tensor, "orbits orbits"] = field(repr=False, compare=False)
+
+    def nearest(self) -> Float[Tensor, "orbits"]:
+        """For each orbit the distance of the nearest other one, in ascending order."""
+        others = self.distances + torch.diag(torch.full((self.orbits,), math.inf, dtype=self.distances.dtype))
+        return others.amin(1).sort().values
+
+    def draw(self, figure: Figure) -> None:
+        """Draws the distances between orbits, and that of each from the nearest other one, on an empty figure."""
+        matrix, line = figure.subplots(1, 2)
+        image = matrix.imshow(self.distances.clamp(min=_ROUNDING).log10(), aspect="equal")
+        figure.colorbar(image, ax=matrix, label="log10 of the distance")
+        matrix.set(title="Distances between orbits", xlabel="orbit", ylabel="orbit")
+        line.semilogy(range(1, self.orbits + 1), self.nearest().clamp(min=_ROUNDING), ".", color="C0")
+        line.set(title=f"{self.classes} classes of {self.orbits} orbits", xlabel="orbits", ylabel="nearest other orbit")
 
 
-def binary_orbits() -> WeightFeatures:
-    """One network 1-4-4-1 for each of the 317 orbits of binary 4 x 4 middle weights, in float64.
+def binary_orbits(rows: int = 4, columns: int = 4) -> WeightFeatures:
+    """One network for each orbit of binary middle weights; 317 networks 1-4-4-1 for 4 x 4 matrices.
 
     Two binary matrices are in one orbit if permutations of rows and columns lead from one to the other. All other
-    parameters are constant.
+    parameters are constant in each layer, as `with_inner_weights` makes them.
+
+    Args:
+        rows: neurons of the second hidden layer.
+        columns: neurons of the first one.
+
+    Raises:
+        TheoryError: if there are too many matrices to go through.
     """
-    # a matrix up to permutations of its columns is a multiset of columns, and a column of 4 bits is a number below 16
-    columns = torch.tensor(list(combinations_with_replacement(range(16), 4)))
-    matrices = columns[:, None, :] >> torch.arange(4)[:, None] & 1
-    bits = torch.stack([matrices[:, list(order)] for order in permutations(range(4))], dim=1)
-    codes = (bits << torch.arange(4)[:, None]).sum(2).sort(dim=2).values
-    smallest = (codes << 4 * torch.arange(4)).sum(2).amin(1).unique()
-    columns = smallest[:, None] >> 4 * torch.arange(4) & 15
-    return with_middle(columns[:, None, :] >> torch.arange(4)[:, None] & 1)
+    orders = math.factorial(rows)
+    if (count := math.comb(2**rows + columns - 1, columns) * orders) > _LIMIT or columns * rows > 62:
+        raise TheoryError(f"expected matrices of fewer entries than {rows} x {columns}: {count:.1e} are to be compared")
+    # a matrix up to permutations of its columns is a multiset of columns, and a column of bits is a number
+    multisets = torch.tensor(list(combinations_with_replacement(range(2**rows), columns)))
+    bit, place = torch.arange(rows)[:, None], rows * torch.arange(columns)
+    matrices = multisets[:, None, :] >> bit & 1
+    every = torch.stack([matrices[:, list(order)] for order in permutations(range(rows))], dim=1)
+    codes = (every << bit).sum(2).sort(dim=2).values
+    smallest = (codes << place).sum(2).amin(1).unique()
+    found = smallest[:, None] >> place & 2**rows - 1
+    return with_inner_weights(found[:, None, :] >> bit & 1)
+
+
+def ambiguous_classes(rows: int, columns: int) -> tuple[WeightFeatures, ...]:
+    """The classes of binary matrices with several orbits in one class of colour refinement.
+
+    All matrices are gone through, as the middle weights of networks whose other parameters are constant.
+
+    Source: sharpened here.
+
+    Args:
+        rows: neurons of the second hidden layer.
+        columns: neurons of the first one.
+
+    Returns:
+        For each such class the networks of its orbits.
+
+    Raises:
+        TheoryError: if there are too many matrices to go through.
+
+    Example:
+        >>> [len(ambiguous_classes(3, n)) for n in (2, 3, 4)]
+        [0, 0, 0]
+    """
+    orbits = binary_orbits(rows, columns)
+    colors = wl_colors(orbits, "permutation")
+    occurring = torch.cat([color.sort(dim=1).values for color in colors.values()], dim=1)
+    _, number, sizes = occurring.unique(dim=0, return_inverse=True, return_counts=True)
+    return tuple(orbits[(number == c).nonzero().squeeze(1)] for c in (sizes > 1).nonzero().squeeze(1))
 
 
 def census(
     architecture: str | Callable[[WeightFeatures], Tensor],
     *,
+    orbits: WeightFeatures | None = None,
     networks: int = 3,
     copies: int = 2,
     tolerance: float = 1e-10,
     seed: int = 0,
     **options: Any,
 ) -> Census:
-    """Counts the orbits of `binary_orbits` that an architecture tells apart, with random weights in float64.
+    """Counts the orbits that an architecture tells apart, with random weights in float64.
 
-    With sums or means over neurons, message passing and stacks of equivariant linear maps tell 316 classes apart, those
-    of colour refinement (1-WL), which takes the two networks of `wl_pair` for one. Attention between whole columns of
-    weights tells all 317. Maxima over neurons forget how often a value occurs, and tell fewer.
+    Of the 317 `binary_orbits`, message passing and stacks of equivariant linear maps with sums or means over neurons
+    tell 316 classes apart, those of colour refinement (1-WL), which takes the two networks of `wl_pair` for one.
+    Attention between whole columns of weights tells all 317. Maxima over neurons forget how often a value occurs, and
+    tell fewer.
 
     Source: arXiv 2602.01083, theorem 5.2 and propositions 5.3 and 6.2.
 
     Args:
-        architecture: a name that `weightspace.build` knows, or an invariant map from networks 1-4-4-1 in float64 to
+        architecture: a name that `weightspace.build` knows, or an invariant map from these networks in float64 to
             ``[batch, features]``.
+        orbits: networks of different orbits; `binary_orbits` if None.
         networks: number of metanetworks, each with random weights of its own, whose outputs are taken together.
         copies: networks of each orbit, each one permuted at random.
         tolerance: distance, relative to the standard deviation of an output over the orbits, beyond which two networks
@@ -76,13 +145,14 @@ def census(
         seed: of the weights and of the permutations.
         options: of the architecture.
     """
-    orbits = binary_orbits()
+    orbits = binary_orbits() if orbits is None else orbits
     repeated = orbits[torch.arange(len(orbits)).repeat(copies)]
     generator = torch.Generator().manual_seed(seed)
-    group = SPACE.symmetry("permutation")
+    group = orbits.space.symmetry("permutation")
     theta = group.act(group.sample(len(repeated), generator), repeated)
     if isinstance(architecture, str):
-        outputs = torch.cat([_random_output(architecture, theta, seed + i, options) for i in range(networks)], 1)
+        random = random_outputs(architecture, theta, networks, seed, **{"out_features": 16} | options)
+        outputs = random.movedim(0, 1).flatten(1)
     else:
         with torch.no_grad():
             outputs = architecture(theta)
@@ -94,15 +164,8 @@ def census(
         orbits=len(orbits),
         gap=float(distances[~same].min()) if not same.all() else 0.0,
         spread=float(distances[same].max()),
+        distances=distances[: len(orbits), : len(orbits)],
     )
-
-
-def _random_output(name: str, theta: WeightFeatures, seed: int, options: dict[str, Any]) -> Tensor:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        net = build(name, SPACE, task="invariant", **{"out_features": 16} | options).double().eval()
-        out: Tensor = net(theta)
-        return out
 
 
 def _distances(outputs: Float[Tensor, "n features"]) -> Float[Tensor, "n n"]:
