@@ -6,26 +6,41 @@
 from ..orbit import wl_colors
 from ._census import Census, ambiguous_classes, binary_orbits, census
 from ._commutant import commutant_dimension
+from ._explicit import interpolant, ramps, sawtooth
 from ._operators import EquivariantPair, equivariant_pair
 from ._outputs import output_gap
 from ._pairs import Pair, design_pair, gram_norm, with_inner_weights, wl_pair
+from ._partition import PartitionOfUnity
+from ._pieces import LinearPieces, linear_pieces
+from ._regions import count_regions, max_pieces
 from ._statement import Evidence, Measurement, Statement, statements
+from ._zoom import TiledZoom, capacity_lower_bound
 
 __all__ = [
     "Census",
     "EquivariantPair",
     "Evidence",
+    "LinearPieces",
     "Measurement",
     "Pair",
+    "PartitionOfUnity",
     "Statement",
+    "TiledZoom",
     "ambiguous_classes",
     "binary_orbits",
+    "capacity_lower_bound",
     "census",
     "commutant_dimension",
+    "count_regions",
     "design_pair",
     "equivariant_pair",
     "gram_norm",
+    "interpolant",
+    "linear_pieces",
+    "max_pieces",
     "output_gap",
+    "ramps",
+    "sawtooth",
     "statements",
     "with_inner_weights",
     "wl_colors",
