@@ -6,6 +6,7 @@ from ._capacity import OutputCapacityExpansion, merge_ensemble
 from ._coefficients import Term
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from ._family import SpaceFamily
+from ._functions import EdgeUpdate, Message, NodeUpdate, NormalizedSiLU
 from ._gradient import GradientFeatures, NeuronGradients, PointNeuronLayer
 from ._graph import Graph, GraphState, graph_of
 from ._graph_decoder import GraphDecoder, GraphPool, GraphProjection
@@ -17,6 +18,7 @@ from ._linear import EquivariantLinear
 from ._message import MessagePassing
 from ._mlp import head
 from ._monomial import InvariantEntries, Modulated, MonomialActivation, unit
+from ._neighbourhood import LinearUpdate, NeighbourhoodMessage
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
 from ._pairs import Attend, Pairs, PairsFromGraph, PairState, PairsToGraph
 from ._pool import Reduction
@@ -29,6 +31,7 @@ __all__ = [
     "BatchNorm",
     "Block",
     "Dropout",
+    "EdgeUpdate",
     "EquivariantLinear",
     "GaussianFourier",
     "GradientFeatures",
@@ -42,13 +45,18 @@ __all__ = [
     "InvariantPool",
     "LearnedPosition",
     "LearnedScale",
+    "LinearUpdate",
     "Member",
+    "Message",
     "MessagePassing",
     "Modulated",
     "MonomialActivation",
+    "NeighbourhoodMessage",
     "NeuronAttention",
     "NeuronGradients",
     "NodeSet",
+    "NodeUpdate",
+    "NormalizedSiLU",
     "OutputCapacityExpansion",
     "PairState",
     "Pairs",
