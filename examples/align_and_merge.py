@@ -1,7 +1,6 @@
 """Networks trained from different seeds, on the straight line between them: before and after alignment.
 
-Run: ``python examples/align_and_merge.py [picture.png] [--full]``; without ``--full`` the networks are small and hardly
-trained. If the package ``rebasin`` is installed, its alignment is shown beside that of this library.
+Run: ``python examples/align_and_merge.py [picture.png] [--full]``; shows the package ``rebasin`` too if installed.
 """
 
 import copy
@@ -63,7 +62,8 @@ def main() -> None:
             others = copy.deepcopy(networks[PAIRS:])
             for pair in zip(networks, others, strict=False):
                 PermutationCoordinateDescent(*pair, images[:2]).rebasin()
-            lines["aligned by rebasin"] = ws.merge(a, space.stack(others), PLACES, align=False)
+            moved = space.stack(others)  # it leaves the running statistics where they were
+            lines["rebasin, reset"] = ws.merge(a, moved, PLACES, align=False, data=seen if make is cnn else None)
         for name, line in lines.items():
             with torch.no_grad():
                 outputs = torch.cat([space.realize(line[i : i + 8], images[test]) for i in range(0, len(line), 8)])

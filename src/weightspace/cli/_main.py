@@ -13,6 +13,7 @@ from ._demo import Demo
 from ._edit import Edit
 from ._fit import FitInrs
 from ._report import Report
+from ._theory import Theory
 from ._train import Evaluate, Train
 
 __all__ = ["run"]
@@ -35,6 +36,7 @@ _Commands = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Edit, tyro.conf.subcommand("edit")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Theory, tyro.conf.subcommand("theory")]
 )
 
 

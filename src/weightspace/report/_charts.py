@@ -1,50 +1,18 @@
-"""Charts as inline SVG that takes its colours from the page, so that it is legible on light and dark paper."""
+"""The charts of a group of runs, as inline SVG."""
 
-import html
-import io
 import itertools
 import math
-import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._runs import Run
+from ._style import MUTED, PAPER, SERIES, SIZE, STYLE, svg
 from ._table import Estimate, Group, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["capacity_chart", "curves_charts"]
-
-# matplotlib draws in these colours; each becomes a variable of the page's style sheet
-_VARIABLES = {"#010101": "ink", "#020202": "muted", "#030303": "rule", "#040404": "paper"}
-_SERIES = [f"#05050{index}" for index in range(1, 7)]
-_VARIABLES |= {colour: f"series-{index}" for index, colour in enumerate(_SERIES, 1)}
-_INK, _MUTED, _RULE, _PAPER = list(_VARIABLES)[:4]
-_SIZE = (4.6, 3.2)
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": _MUTED,
-    "axes.titlecolor": _INK,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
-    "lines.solid_capstyle": "round",
-}
 
 
 def capacity_chart(group: Group) -> str | None:
@@ -61,20 +29,20 @@ def capacity_chart(group: Group) -> str | None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
-        if len(families) > len(_SERIES):
+    with mpl.rc_context(STYLE):
+        if len(families) > len(SERIES):
             return _ranking(families, group)
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
-        for colour, rows in zip(itertools.cycle(_SERIES), families.values(), strict=False):
+        for colour, rows in zip(itertools.cycle(SERIES), families.values(), strict=False):
             _draw_capacity(axes, rows, group.factor, colour)
         ticks = sorted({row.k for row in group.rows})
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"k = {k}" for k in ticks])
         axes.set_xlim(ticks[0] / 1.2, ticks[-1] * (ticks[-1] / ticks[0]) ** 0.45)
         axes.set_ylim(bottom=0)
-        axes.set_title(f"test {group.unit}, by number of networks", color=_MUTED, fontsize=10)
-        return _svg(figure, f"capacity of {group.name}")
+        axes.set_title(f"test {group.unit}, by number of networks", color=MUTED, fontsize=10)
+        return svg(figure, f"capacity of {group.name}")
 
 
 def _ranking(families: dict[str, list[Row]], group: Group) -> str:
@@ -85,21 +53,21 @@ def _ranking(families: dict[str, list[Row]], group: Group) -> str:
     measured = {name: rows for name, rows in measured.items() if rows}
     best = min if group.direction == "min" else max
     order = sorted(measured, key=lambda name: best(_mean(row.test) for row in measured[name]), reverse=best is min)
-    figure = Figure(figsize=(_SIZE[0], 0.6 + 0.26 * len(order)), layout="constrained")
+    figure = Figure(figsize=(SIZE[0], 0.6 + 0.26 * len(order)), layout="constrained")
     axes = figure.subplots()
-    colours = dict(zip(sorted({row.k for row in group.rows}), itertools.cycle(_SERIES), strict=False))
+    colours = dict(zip(sorted({row.k for row in group.rows}), itertools.cycle(SERIES), strict=False))
     for height, name in enumerate(order):
         for row in measured[name]:
             values = [group.factor * run.measured("test") for run in row.runs if run.result]
             axes.plot(values, [height] * len(values), "o", color=colours[row.k], ms=4, alpha=0.4, mew=0)
-            axes.plot(group.factor * _mean(row.test), height, "o", color=colours[row.k], ms=7, mec=_PAPER, mew=0.8)
+            axes.plot(group.factor * _mean(row.test), height, "o", color=colours[row.k], ms=7, mec=PAPER, mew=0.8)
     for k, colour in colours.items():
         axes.plot([], [], "o", color=colour, label=f"k = {k}")
     axes.legend(loc="lower left", frameon=False)
     axes.set_yticks(range(len(order)), order)
     axes.set_xlim(left=0)
-    axes.set_title(f"test {group.unit}, by number of networks", color=_MUTED, fontsize=10)
-    return _svg(figure, f"ranking of {group.name}")
+    axes.set_title(f"test {group.unit}, by number of networks", color=MUTED, fontsize=10)
+    return svg(figure, f"ranking of {group.name}")
 
 
 def _draw_capacity(axes: "Axes", rows: Sequence[Row], factor: float, colour: str) -> None:
@@ -109,7 +77,7 @@ def _draw_capacity(axes: "Axes", rows: Sequence[Row], factor: float, colour: str
     axes.plot([row.k for row in measured], [factor * _mean(row.test) for row in measured], "-", color=colour, lw=2)
     for row in measured:
         values = [factor * run.measured("test") for run in row.runs if run.result]
-        axes.plot([row.k] * len(values), values, "o", color=colour, ms=5, mec=_PAPER, mew=0.8)
+        axes.plot([row.k] * len(values), values, "o", color=colour, ms=5, mec=PAPER, mew=0.8)
     for style, ends in (("", measured[-1:]), (", published", published[-1:])):
         for row in ends:
             height = _mean(row.published) if style else factor * _mean(row.test)
@@ -127,18 +95,18 @@ def curves_charts(group: Group) -> list[str]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
-        figures = [Figure(figsize=_SIZE, layout="constrained") for _ in families]
+    with mpl.rc_context(STYLE):
+        figures = [Figure(figsize=SIZE, layout="constrained") for _ in families]
         panels = [figure.subplots() for figure in figures]
-        for axes, colour, (name, rows) in zip(panels, itertools.cycle(_SERIES), families.items(), strict=False):
+        for axes, colour, (name, rows) in zip(panels, itertools.cycle(SERIES), families.items(), strict=False):
             for row, alpha in zip(rows, _shades(len(rows)), strict=True):
                 _draw_curves(axes, row, group, colour, alpha)
-            axes.set_title(f"{name}, {group.unit}: validation, training dotted", color=_MUTED, fontsize=10)
+            axes.set_title(f"{name}, {group.unit}: validation, training dotted", color=MUTED, fontsize=10)
             axes.set_xlabel("epoch")
             if group.direction == "min":
                 axes.set_yscale("log")
         _same_axes(panels)
-        return [_svg(figure, f"curves {index} of {group.name}") for index, figure in enumerate(figures)]
+        return [svg(figure, f"curves {index} of {group.name}") for index, figure in enumerate(figures)]
 
 
 def _same_axes(panels: Sequence["Axes"]) -> None:
@@ -198,21 +166,3 @@ def _shades(count: int) -> list[float]:
 
 def _mean(estimate: Estimate | None) -> float:
     return math.nan if estimate is None else estimate.mean
-
-
-def _svg(figure: "Figure", name: str) -> str:
-    """The figure as an SVG element whose colours and font are the page's."""
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--font)", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{variable})")
-    svg = re.sub(r' height="[\d.]+pt"', "", svg, count=1)
-    attributes = rf' role="img" aria-label="{html.escape(name)}" style="max-width: \1pt"'
-    return re.sub(r' width="([\d.]+)pt"', attributes, svg, count=1)

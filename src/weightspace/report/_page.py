@@ -11,6 +11,7 @@ from .._files import atomic_write
 from ._charts import capacity_chart, curves_charts
 from ._pictures import ERROR_LIMIT, galleries
 from ._runs import Run, find_runs, output_file
+from ._style import environment
 from ._table import Estimate, Group, group_runs
 
 __all__ = ["write_report"]
@@ -32,20 +33,12 @@ def write_report(folders: Iterable[str | os.PathLike[str]], out_html: str | os.P
     Raises:
         ReportError: if a folder does not exist or holds no run, or ``out_html`` is a folder.
     """
-    import jinja2
-
     path = output_file(out_html, "report.html")
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("weightspace.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "duration": _duration, "number": _number}
+    templates = environment()
+    templates.filters |= {"percent": _percent, "duration": _duration, "number": _number}
     groups = group_runs(find_runs(folders))
-    page = environment.get_template("template.html").render(
+    page = templates.get_template("template.html").render(
         sections=[_section(group) for group in groups],
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         error_limit=ERROR_LIMIT,
