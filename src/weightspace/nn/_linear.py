@@ -90,7 +90,7 @@ class EquivariantLinear(nn.Module):
                 f"found {neuron_map!r} and {reduction!r}"
             )
         self.space, self.in_channels, self.out_channels, self.reduction = space, in_channels, out_channels, reduction
-        symmetry = symmetry or space.symmetry("permutation")
+        self.symmetry = symmetry = symmetry or space.symmetry("permutation")
         if reduction == "max" and any(factor.scales in ("signs", "nonzero") for factor in symmetry.factors):
             raise ModelError("a maximum does not commute with signs: use reduction='mean' or 'sum'")
         self._layouts = layouts(space, symmetry)
