@@ -6,6 +6,7 @@
 from ..orbit import wl_colors
 from ._census import Census, ambiguous_classes, binary_orbits, census
 from ._commutant import commutant_dimension
+from ._dws_to_gmn import dws_to_gmn
 from ._explicit import interpolant, ramps, sawtooth
 from ._operators import EquivariantPair, equivariant_pair
 from ._outputs import output_gap
@@ -33,6 +34,7 @@ __all__ = [
     "commutant_dimension",
     "count_regions",
     "design_pair",
+    "dws_to_gmn",
     "equivariant_pair",
     "gram_norm",
     "interpolant",
