@@ -4,10 +4,13 @@
 """
 
 from ..orbit import wl_colors
+from ._broadcast import CanonicalBroadcast
+from ._canonical import CanonicalFormNetwork
 from ._census import Census, ambiguous_classes, binary_orbits, census
 from ._commutant import commutant_dimension
 from ._dws_to_gmn import dws_to_gmn
 from ._explicit import interpolant, ramps, sawtooth
+from ._forward_pass import ForwardPassNetwork, forward_radius
 from ._operators import EquivariantPair, equivariant_pair
 from ._outputs import output_gap
 from ._pairs import Pair, design_pair, gram_norm, with_inner_weights, wl_pair
@@ -15,12 +18,16 @@ from ._partition import PartitionOfUnity
 from ._pieces import LinearPieces, linear_pieces
 from ._regions import count_regions, max_pieces
 from ._statement import Evidence, Measurement, Statement, statements
+from ._symmetry_error import function_difference, symmetry_error
 from ._zoom import TiledZoom, capacity_lower_bound
 
 __all__ = [
+    "CanonicalBroadcast",
+    "CanonicalFormNetwork",
     "Census",
     "EquivariantPair",
     "Evidence",
+    "ForwardPassNetwork",
     "LinearPieces",
     "Measurement",
     "Pair",
@@ -36,6 +43,8 @@ __all__ = [
     "design_pair",
     "dws_to_gmn",
     "equivariant_pair",
+    "forward_radius",
+    "function_difference",
     "gram_norm",
     "interpolant",
     "linear_pieces",
@@ -44,6 +53,7 @@ __all__ = [
     "ramps",
     "sawtooth",
     "statements",
+    "symmetry_error",
     "with_inner_weights",
     "wl_colors",
     "wl_pair",
