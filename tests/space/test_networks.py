@@ -212,3 +212,28 @@ def state(space, **changes):
 def test_bad_input_gets_one_clear_error(call, message):
     with pytest.raises(ws.SpaceError, match=message):
         call(ws.mlp([2, 3, 1]))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda s, net: s.unstack(net),
+        lambda s, net: s.to_module(net),
+        lambda s, net: s.realize(net, torch.zeros(1, 2)),
+        lambda s, net: s.symmetry().act(s.symmetry().identity(1), net),
+        lambda s, net: ws.canonicalize(net),
+        lambda s, net: ws.same_orbit(net, s.sample(1)),
+        lambda s, net: ws.align(s.sample(1), net),
+        lambda s, net: ws.merge(net, s.sample(1)),
+    ],
+)
+def test_a_module_in_the_place_of_weight_features_is_named(use):
+    space = ws.mlp([2, 4, 1])
+    with pytest.raises(ws.SpaceError, match=r"expected weight features, as space\.stack.* found Sequential"):
+        use(space, space.to_module(space.sample(1)))
+
+
+def test_a_checkpoint_with_the_state_dict_inside_is_named():
+    space = ws.mlp([2, 4, 1])
+    with pytest.raises(ws.SpaceError, match="network 0 holds a dictionary under 'state_dict'"):
+        space.stack([{"epoch": torch.tensor(3), "state_dict": space.unstack(space.sample(1))[0]}])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._errors import SymmetryError
 from ..group import Monomial
-from ..space import GroupElement, SymmetryGroup, WeightFeatures
+from ..space import GroupElement, SymmetryGroup, WeightFeatures, check_features
 from ._ascent import Ascent
 from ._balance import balance
 from ._correlation import correlations
@@ -89,6 +89,7 @@ def align(
         >>> bool((ws.align(theta, phi).theta - theta).flatten().abs().max() < 1e-4)
         True
     """
+    check_features(theta, phi)
     if not isinstance(group, SymmetryGroup):
         group = theta.space.symmetry(group)
     _check(theta, phi, group, init)

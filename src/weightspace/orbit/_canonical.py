@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..group import Linear, Monomial
-from ..space import GroupElement, SymmetryGroup, WeightFeatures
+from ..space import GroupElement, SymmetryGroup, WeightFeatures, check_features
 from ._normal import normalized
 from ._order import ordered
 from ._phase import PhaseGroup
@@ -72,6 +72,7 @@ def canonicalize(theta: WeightFeatures, group: SymmetryGroup | PhaseGroup | str 
         >>> bool((ws.canonicalize(moved, group).theta - ws.canonicalize(theta, group).theta).flatten().any())
         False
     """
+    check_features(theta)
     if group == "phase":
         group = PhaseGroup(theta.space)
     if isinstance(group, PhaseGroup):

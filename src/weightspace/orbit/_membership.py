@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._errors import SymmetryError
-from ..space import SymmetryGroup, WeightFeatures
+from ..space import SymmetryGroup, WeightFeatures, check_features
 from ._normal import Normal, normalized
 from ._order import ordered
 from ._pairs import Pairs, differences, fitted_differences
@@ -60,6 +60,7 @@ def same_orbit(
         >>> ws.same_orbit(theta, moved), ws.same_orbit(theta, phi)
         ([True, True], [False, False])
     """
+    check_features(theta, phi)
     if theta.space != phi.space:
         raise SymmetryError(f"the networks are of different weight spaces: {theta.space.difference(phi.space)}")
     if (len(theta), theta.dtype) != (len(phi), phi.dtype):

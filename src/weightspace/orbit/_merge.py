@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .._errors import SymmetryError
-from ..space import WeightFeatures
+from ..space import WeightFeatures, check_features
 from ._align import align as align_to
 from ._observe import observe
 
@@ -52,6 +52,7 @@ def merge(
         >>> len(ws.merge(a, b, torch.linspace(0, 1, 11)))
         33
     """
+    check_features(a, b)
     pairs = max(len(a), len(b))
     if align:
         b = align_to(a, b).theta

@@ -2,7 +2,7 @@
 
 from ._activation import Activation, Offset, Sine
 from ._build import mlp, siren
-from ._features import WeightFeatures
+from ._features import WeightFeatures, check_features
 from ._labels import Axis, Block, NeuronGroup, Parameter, StoredTensor
 from ._padded import PaddedBatch, PaddedFeatures, centred
 from ._padding import last_word, pad
@@ -29,6 +29,7 @@ __all__ = [
     "activations",
     "backpropagate",
     "centred",
+    "check_features",
     "from_description",
     "from_module",
     "last_word",

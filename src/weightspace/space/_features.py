@@ -16,7 +16,7 @@ from .._errors import SpaceError
 if TYPE_CHECKING:
     from ._space import WeightSpace
 
-__all__ = ["WeightFeatures"]
+__all__ = ["WeightFeatures", "check_features"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +158,19 @@ class WeightFeatures:
             f"WeightFeatures(batch={len(self)}, channels={self.channels}, dtype={self.dtype}, device={self.device}, "
             f"space={self.space.summary()})"
         )
+
+
+def check_features(*networks: object) -> None:
+    """Refuses what is no batch of networks, such as a module or a state dict.
+
+    Raises:
+        SpaceError: names the type found.
+    """
+    for found in networks:
+        if not isinstance(found, WeightFeatures):
+            raise SpaceError(
+                f"expected weight features, as space.stack([...]) makes them of modules; found {type(found).__name__}"
+            )
 
 
 def _flatten(features: WeightFeatures) -> tuple[list[Tensor], WeightSpace]:

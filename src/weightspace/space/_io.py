@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._errors import SpaceError
 from ._activation import Offset
-from ._features import WeightFeatures
+from ._features import WeightFeatures, check_features
 
 if TYPE_CHECKING:
     from ._labels import StoredTensor
@@ -44,8 +44,9 @@ def features(space: WeightSpace, tensors: Mapping[str, Tensor]) -> WeightFeature
 
 def stack(space: WeightSpace, networks: Iterable[nn.Module | Mapping[str, Tensor]]) -> WeightFeatures:
     """See `WeightSpace.stack`."""
-    if isinstance(networks, nn.Module | Mapping):
-        raise SpaceError("stack takes a list of networks; for one network pass [network]")
+    if isinstance(networks, nn.Module | Mapping) or not isinstance(networks, Iterable):
+        name = type(networks).__name__
+        raise SpaceError(f"stack takes a list of networks, found {name}; for one network pass [network]")
     networks = list(networks)
     if wrong := [type(n).__name__ for n in networks if not isinstance(n, nn.Module | Mapping)]:
         raise SpaceError(f"stack takes modules and state dicts, found {wrong[0]}")
@@ -64,6 +65,8 @@ def stack(space: WeightSpace, networks: Iterable[nn.Module | Mapping[str, Tensor
 
 def _check_state(space: WeightSpace, state: Mapping[str, Tensor], first: Mapping[str, Tensor], what: str) -> None:
     """Refuses a state dict whose keys, shapes or dtypes are not those of the space and of the first network."""
+    if inner := [key for key, value in state.items() if issubclass(type(value), Mapping)]:
+        raise SpaceError(f"{what} holds a dictionary under {inner[0]!r}; if that is its state dict, pass it instead")
     shared = {alias for stored in space.stored for alias in (stored.name, *stored.aliases) if stored.aliases}
     constants = set(space.program.constants) if space.program is not None else set()
     constants |= {name for name, value in state.items() if _counts(value)}
@@ -104,6 +107,7 @@ def _one_of(stored: StoredTensor, state: Mapping[str, Tensor]) -> Tensor:
 
 def unstack(space: WeightSpace, theta: WeightFeatures) -> list[dict[str, Tensor]]:
     """See `WeightSpace.unstack`."""
+    check_features(theta)
     if theta.space != space:
         raise SpaceError(f"the features are of another weight space: {space.difference(theta.space)}")
     if theta.channels != 1:
@@ -131,6 +135,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 def to_module(space: WeightSpace, theta: WeightFeatures) -> nn.Module:
     """See `WeightSpace.to_module`."""
+    check_features(theta)
     if len(theta) != 1:
         raise SpaceError(f"to_module takes one network, found a batch of {len(theta)}; select one with theta[i]")
     (state,) = unstack(space, theta)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ def pad(networks: Sequence[WeightFeatures], *, waste: float = 2.0) -> PaddedBatc
         >>> len(batch), len(batch.buckets), batch.unpad()[1].space.summary()
         (9, 1, '2-8-1')
     """
-    networks = list(networks)
+    networks = list(networks) if isinstance(networks, Iterable) else [networks]
     _check(networks)
     groups: dict[Any, list[int]] = {}
     for i, theta in enumerate(networks):

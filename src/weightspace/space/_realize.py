@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._errors import SpaceError
-from ._features import WeightFeatures
+from ._features import WeightFeatures, check_features
 
 if TYPE_CHECKING:
     from ._labels import NeuronGroup
@@ -176,5 +176,6 @@ def _checked_input(space: WeightSpace, theta: WeightFeatures, x: Tensor | tuple[
 
 
 def _check_space(space: WeightSpace, theta: WeightFeatures) -> None:
+    check_features(theta)
     if theta.space != space:
         raise SpaceError(f"the features are of another weight space: {space.difference(theta.space)}")

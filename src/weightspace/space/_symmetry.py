@@ -26,7 +26,7 @@ from ..group import (
     Monomial,
     MonomialGroup,
 )
-from ._features import WeightFeatures
+from ._features import WeightFeatures, check_features
 from ._labels import NeuronGroup, Parameter
 from ._space import WeightSpace
 
@@ -191,6 +191,7 @@ class SymmetryGroup:
         return list(zip(self.space.groups, self.factors, strict=True))
 
     def _check(self, element: GroupElement, theta: WeightFeatures) -> None:
+        check_features(theta)
         if theta.space != self.space:
             raise SymmetryError(f"the features are of another weight space: {self.space.difference(theta.space)}")
         for group in self.space.groups:

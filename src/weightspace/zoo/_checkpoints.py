@@ -78,6 +78,8 @@ def read_checkpoints(
         >>> read_checkpoints(folder, space).names
         ('a', 'b', 'c')
     """
+    if not isinstance(space, WeightSpace):
+        raise ZooError(f"space: expected a weight space, as ws.from_module makes it, found {type(space).__name__}")
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ZooError(f"dtype: expected a floating dtype such as torch.float32, found {dtype!r}")
     found = find_networks(path)
