@@ -11,6 +11,7 @@ from ._commutant import commutant_dimension
 from ._dws_to_gmn import dws_to_gmn
 from ._explicit import interpolant, ramps, sawtooth
 from ._forward_pass import ForwardPassNetwork, forward_radius
+from ._gmn_to_ng import gmn_to_ng, with_relu
 from ._operators import EquivariantPair, equivariant_pair
 from ._outputs import output_gap
 from ._pairs import Pair, design_pair, gram_norm, with_inner_weights, wl_pair
@@ -45,6 +46,7 @@ __all__ = [
     "equivariant_pair",
     "forward_radius",
     "function_difference",
+    "gmn_to_ng",
     "gram_norm",
     "interpolant",
     "linear_pieces",
@@ -55,6 +57,7 @@ __all__ = [
     "statements",
     "symmetry_error",
     "with_inner_weights",
+    "with_relu",
     "wl_colors",
     "wl_pair",
 ]
