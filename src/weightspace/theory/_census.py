@@ -53,7 +53,7 @@ class Census:
     def draw(self, figure: Figure) -> None:
         """Draws the distances between orbits, and that of each from the nearest other one, on an empty figure."""
         matrix, line = figure.subplots(1, 2)
-        image = matrix.imshow(self.distances.clamp(min=_ROUNDING).log10(), aspect="equal")
+        image = matrix.imshow(self.distances.clamp(min=_ROUNDING).log10().numpy())
         figure.colorbar(image, ax=matrix, label="log10 of the distance")
         matrix.set(title="Distances between orbits", xlabel="orbit", ylabel="orbit")
         line.semilogy(range(1, self.orbits + 1), self.nearest().clamp(min=_ROUNDING), ".", color="C0")

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..models import build
 from ..space import WeightFeatures
 
-__all__ = ["COLOR_REFINING", "output_gap", "random_outputs"]
+__all__ = ["COLOR_REFINING", "fitted_readout", "output_gap", "random_outputs"]
 
 COLOR_REFINING: dict[str, dict[str, Any]] = {
     "dws": {"reduction": "mean"},
@@ -35,6 +35,17 @@ def random_outputs(
             net = build(architecture, theta.space, task="invariant", **options).to(theta.dtype).eval()
             outputs.append(net(theta))
     return torch.stack(outputs)
+
+
+def fitted_readout(
+    features: Float[Tensor, "n features"], target: Float[Tensor, "n outputs"]
+) -> Float[Tensor, "n outputs"]:
+    """The affine map of the features that is nearest to a target; differences of rounding size are not used."""
+    mean = features.mean(0)
+    basis, size, _ = torch.linalg.svd(features - mean, full_matrices=False)
+    basis = basis[:, size > 1e-10 * features.abs().max()]
+    fitted: Tensor = target.mean(0) + basis @ (basis.mT @ (target - target.mean(0)))
+    return fitted
 
 
 def output_gap(

@@ -1,8 +1,27 @@
 """The statements, a file for each; importing one makes it known to `weightspace.theory.statements`."""
 
-from . import _bases, _symmetries
+from . import (
+    _attention,
+    _bases,
+    _capacity,
+    _equivariant_operators,
+    _partition,
+    _symmetries,
+    _wl,
+)
 
 __all__ = ["ORDER"]
 
-ORDER = tuple(module.NAME for module in (_bases, _symmetries))
+ORDER = tuple(
+    module.NAME
+    for module in (
+        _bases,
+        _symmetries,
+        _wl,
+        _attention,
+        _capacity,
+        _partition,
+        _equivariant_operators,
+    )
+)
 """The names of all statements, in the order in which they build on each other."""
