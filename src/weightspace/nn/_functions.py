@@ -74,6 +74,10 @@ class NormalizedSiLU(nn.Module):
         return dropout(F.silu(self.norm(x)), self.dropout, self.training)
 
 
+def _between(channels: int, dropout: float, *, norm: bool = True, relu: bool = False) -> nn.Module:
+    return nn.ReLU() if relu else NormalizedSiLU(channels, dropout, norm=norm)
+
+
 class Message(nn.Module):
     r"""The message function of GMN: linear - LayerNorm - SiLU - linear on ``[e_ij; x_j]``, summed over the senders.
 
@@ -84,17 +88,18 @@ class Message(nn.Module):
         channels: of nodes, edges and messages.
         dropout: probability.
         reduction: "sum" over the senders, their "mean", or the entry-wise "max" of what enters the last linear map.
+        relu: ReLU in the place of LayerNorm, SiLU and dropout.
 
     Attributes:
         width: channels of what a node receives.
     """
 
-    def __init__(self, channels: int, dropout: float, reduction: Reduction = "sum") -> None:
+    def __init__(self, channels: int, dropout: float, reduction: Reduction = "sum", *, relu: bool = False) -> None:
         super().__init__()
         self.width, self.reduction = channels, reduction
         self.of_edge = nn.Linear(channels, channels, bias=False)
         self.of_sender = nn.Linear(channels, channels)
-        self.between = NormalizedSiLU(channels, dropout)
+        self.between = _between(channels, dropout, relu=relu)
         self.last = nn.Linear(channels, channels)
 
     def weights(self) -> list[Tensor]:
@@ -147,12 +152,15 @@ class NodeUpdate(nn.Module):
         out_channels: of the result.
         dropout: probability.
         skip: add a linear map of the old features.
+        relu: ReLU in the place of LayerNorm, SiLU and dropout.
     """
 
-    def __init__(self, channels: int, incoming: int, out_channels: int, *, dropout: float, skip: bool) -> None:
+    def __init__(
+        self, channels: int, incoming: int, out_channels: int, *, dropout: float, skip: bool, relu: bool = False
+    ) -> None:
         super().__init__()
         self.first = nn.Linear(channels + incoming, channels)
-        self.between = NormalizedSiLU(channels, dropout)
+        self.between = _between(channels, dropout, relu=relu)
         self.last = nn.Linear(channels, out_channels)
         self.skip = nn.Linear(channels, out_channels, bias=False) if skip else None
         self.dropout = dropout
@@ -174,13 +182,23 @@ class EdgeUpdate(nn.Module):
         dropout: probability.
         skip: add a linear map of the old features.
         norm: whether there is a LayerNorm.
+        relu: ReLU in the place of LayerNorm, SiLU and dropout.
     """
 
-    def __init__(self, channels: int, out_channels: int, *, dropout: float, skip: bool, norm: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        *,
+        dropout: float,
+        skip: bool,
+        norm: bool = True,
+        relu: bool = False,
+    ) -> None:
         super().__init__()
         self.of_edge = nn.Linear(channels, channels, bias=False)
         self.of_source, self.of_target = nn.Linear(channels, channels), nn.Linear(channels, channels)
-        self.between = NormalizedSiLU(channels, dropout, norm=norm)
+        self.between = _between(channels, dropout, norm=norm, relu=relu)
         self.last = nn.Linear(channels, out_channels)
         self.skip = nn.Linear(channels, out_channels, bias=False) if skip else None
         self.dropout = dropout

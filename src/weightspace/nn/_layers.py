@@ -29,6 +29,7 @@ def gmn_layer(
     edge_update: bool = True,
     skip: bool = True,
     dropout: float = 0.0,
+    relu: bool = False,
 ) -> MessagePassing:
     """A layer of GMN: sums of messages, each function linear - LayerNorm - SiLU - linear.
 
@@ -42,14 +43,16 @@ def gmn_layer(
         edge_update: compute new edge features; otherwise the edges are returned as they are.
         skip: add a linear map of the old features to the new ones.
         dropout: probability.
+        relu: ReLU in the place of LayerNorm and SiLU, as in proofs of what such networks can compute.
     """
     out = out_channels or channels
     incoming = (2 if bidirectional else 1) * channels
+    end: dict[str, Any] = {"dropout": dropout, "skip": skip, "relu": relu}
     return MessagePassing(
-        along={"none": Message(channels, dropout, reduction)},
-        against={"none": Message(channels, dropout, reduction)} if bidirectional else {},
-        update={"none": NodeUpdate(channels, incoming, out, dropout=dropout, skip=skip)},
-        edge={"none": EdgeUpdate(channels, out, dropout=dropout, skip=skip)} if edge_update else {},
+        along={"none": Message(channels, dropout, reduction, relu=relu)},
+        against={"none": Message(channels, dropout, reduction, relu=relu)} if bidirectional else {},
+        update={"none": NodeUpdate(channels, incoming, out, **end)},
+        edge={"none": EdgeUpdate(channels, out, **end)} if edge_update else {},
     )
 
 

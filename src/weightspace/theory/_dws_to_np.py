@@ -15,7 +15,7 @@ from ..models import all_permutations
 from ..nn import EquivariantLinear, Pointwise
 from ..space import Parameter, WeightFeatures, WeightSpace
 from ._fold import affine_layers, pooled_entries
-from ._simulation import Simulation, check_neurons, empty_layer, moved, write
+from ._simulation import Simulation, check_neurons, empty_layer, eye, moved, write
 
 __all__ = ["OneHotPosition", "dws_to_np"]
 
@@ -118,14 +118,14 @@ def _convert(layer: EquivariantLinear, places: int, radius: float, *, last: bool
     bound = _mix(layer, mixed, places, radius)
     for parameter in space.parameters:
         name, along = parameter.name, parameter.groups
-        write(slots, name, name, along, torch.kron(_SIGNS[:, None], _eye(c).repeat(places, 1)))
-        write(added, name, name, along, torch.kron(_SIGNS[None], _eye(out).repeat(1, places)))
+        write(slots, name, name, along, torch.kron(_SIGNS[:, None], eye(c).repeat(places, 1)))
+        write(added, name, name, along, torch.kron(_SIGNS[None], eye(out).repeat(1, places)))
         for gated, width, limit in ((slots, c, radius), (mixed, out, bound)):
-            others = torch.kron(1 - _eye(places), torch.ones(width, 1, dtype=torch.float64)).repeat(2, 1)
+            others = torch.kron(1 - eye(places), torch.ones(width, 1, dtype=torch.float64)).repeat(2, 1)
             write(gated, name, name, along, -limit * others, columns=gated.in_channels - places)
         for passing in (slots, mixed) if last else (slots, mixed, added):
             rows, columns = passing.out_channels - places, passing.in_channels - places
-            write(passing, name, name, along, _eye(places), rows=rows, columns=columns)
+            write(passing, name, name, along, eye(places), rows=rows, columns=columns)
     relu = Pointwise(F.relu)
     return [slots, relu, mixed, relu, added], bound
 
@@ -161,7 +161,3 @@ def _side_by_side(coefficients: Tensor, at: int) -> Float[Tensor, "places_out*ou
     rows, columns = coefficients.shape[:at], coefficients.shape[at:]
     split = coefficients.reshape(rows[0], rows[1:].numel(), columns[0], columns[1:].numel())
     return split.permute(1, 0, 3, 2).reshape(rows.numel(), columns.numel())
-
-
-def _eye(n: int) -> Tensor:
-    return torch.eye(n, dtype=torch.float64)

@@ -13,7 +13,7 @@ from .._errors import TheoryError
 from ..nn import EquivariantLinear, check_space
 from ..space import SymmetryGroup, WeightFeatures, WeightSpace
 
-__all__ = ["Simulation", "check_neurons", "empty_layer", "moved", "write"]
+__all__ = ["Simulation", "check_neurons", "empty_layer", "eye", "moved", "write"]
 
 
 class Simulation(nn.Module):
@@ -118,3 +118,8 @@ def write(
         view = view.diagonal(dim1=axes.index(f"out:{name}"), dim2=axes.index(f"in:{name}"))
         axes = [axis for axis in axes if not axis.endswith(f":{name}")] + [name]
     view += matrix.reshape([len(matrix) if a == "rows" else matrix.shape[1] if a == "columns" else 1 for a in axes])
+
+
+def eye(n: int) -> Tensor:
+    """The identity matrix in float64."""
+    return torch.eye(n, dtype=torch.float64)
