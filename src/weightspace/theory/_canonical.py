@@ -46,7 +46,7 @@ class CanonicalFormNetwork(nn.Module):
         radius: bound B on all weights.
 
     Attributes:
-        layers: the `EquivariantLinear` layers and the ReLUs.
+        layers: the `EquivariantLinear` layers and the ReLUs; their weights are constants.
 
     Raises:
         TheoryError: for another space, and for a margin or a radius that is not positive.
@@ -78,7 +78,7 @@ class CanonicalFormNetwork(nn.Module):
             linear += [self._threshold(first, r), *more, self._mark(r)]
         linear.append(self._gate())
         relu = Pointwise(torch.relu)
-        self.layers = nn.Sequential(*[module for layer in linear for module in (layer, relu)])
+        self.layers = nn.Sequential(*[module for layer in linear for module in (layer, relu)]).requires_grad_(False)
         self._pool = InvariantPool(space, linear[-1].out_channels, reduction="sum")
 
     @property

@@ -40,7 +40,7 @@ class ForwardPassNetwork(nn.Module):
             see `forward_radius`. The ReLU squares are made for [-R, R].
 
     Attributes:
-        layers: the `EquivariantLinear` layers, pointwise maps between.
+        layers: the `EquivariantLinear` layers, pointwise maps between; their weights are constants.
 
     Raises:
         TheoryError: for a space that is no `weightspace.mlp` with ReLU, points of another shape, both or impossible
@@ -77,7 +77,7 @@ class ForwardPassNetwork(nn.Module):
                 At(parameters[i].name, self.square),
                 _products(space, i, points),
             ]
-        self.layers = nn.Sequential(*modules)
+        self.layers = nn.Sequential(*modules).requires_grad_(False)
 
     def forward(self, theta: WeightFeatures) -> Float[Tensor, "batch points outputs"]:
         """``space.realize(theta, probes)`` up to the error of the squares."""
