@@ -11,7 +11,13 @@ from ._commutant import commutant_dimension
 from ._dws_to_gmn import dws_to_gmn
 from ._explicit import interpolant, ramps, sawtooth
 from ._forward_pass import ForwardPassNetwork, forward_radius
-from ._gmn_to_ng import gmn_to_ng, with_relu
+from ._general_position import (
+    GeneralPosition,
+    general_position_probability,
+    in_general_position,
+    quantise,
+)
+from ._gmn_to_ng import gmn_to_ng
 from ._operators import EquivariantPair, equivariant_pair
 from ._outputs import output_gap
 from ._pairs import Pair, design_pair, gram_norm, with_inner_weights, wl_pair
@@ -29,6 +35,7 @@ __all__ = [
     "EquivariantPair",
     "Evidence",
     "ForwardPassNetwork",
+    "GeneralPosition",
     "LinearPieces",
     "Measurement",
     "Pair",
@@ -46,18 +53,20 @@ __all__ = [
     "equivariant_pair",
     "forward_radius",
     "function_difference",
+    "general_position_probability",
     "gmn_to_ng",
     "gram_norm",
+    "in_general_position",
     "interpolant",
     "linear_pieces",
     "max_pieces",
     "output_gap",
+    "quantise",
     "ramps",
     "sawtooth",
     "statements",
     "symmetry_error",
     "with_inner_weights",
-    "with_relu",
     "wl_colors",
     "wl_pair",
 ]

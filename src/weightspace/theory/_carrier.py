@@ -167,12 +167,12 @@ def _check(layer: MessagePassing) -> None:
     if layer.finish is not None or layer.late_edges:
         raise TheoryError("gmn_to_ng takes layers of gmn, found one whose edges see the new nodes, as those of NG-GNN")
     expected = (layer.along, Message), (layer.against, Message), (layer.update, NodeUpdate), (layer.edge, EdgeUpdate)
-    for functions, kind in expected:
+    for functions, known in expected:
         for function in functions.values():
-            if type(function) is not kind:
-                raise TheoryError(f"gmn_to_ng: expected functions of {kind.__name__}, found {type(function).__name__}")
+            if type(function) is not known:
+                raise TheoryError(f"gmn_to_ng: expected a function {known.__name__}, found {type(function).__name__}")
             if not isinstance(function.between, nn.ReLU):
                 raise TheoryError(
                     f"gmn_to_ng: expected ReLU alone between the linear maps of each function, found "
-                    f"{type(function.between).__name__} in {kind.__name__}; with_relu(network) puts ReLU there"
+                    f"{type(function.between).__name__} in {known.__name__}; take gmn_layer(relu=True)"
                 )

@@ -20,29 +20,12 @@ from ..nn import (
     LinearUpdate,
     MessagePassing,
     NeighbourhoodMessage,
-    NormalizedSiLU,
 )
 from ._carrier import SENDERS, Carrier, Read, keep_senders, pooled
 from ._perceptron import Perceptron, dense, edge_update, linear
 from ._simulation import Simulation
 
-__all__ = ["Senders", "gmn_to_ng", "with_relu"]
-
-
-def with_relu(network: nn.Module) -> nn.Module:
-    """A copy of a graph network with ReLU where its functions have layer normalisation and SiLU.
-
-    So the functions of "gmn" and "scalegmn" become the multilayer perceptrons of arXiv 2602.01083.
-
-    Args:
-        network: for example of ``weightspace.build("gmn", ...)``.
-    """
-    changed = copy.deepcopy(network)
-    for module in list(changed.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, NormalizedSiLU):
-                setattr(module, name, nn.ReLU())
-    return changed
+__all__ = ["Senders", "gmn_to_ng"]
 
 
 class Senders(nn.Module):
@@ -85,9 +68,8 @@ def gmn_to_ng(network: nn.Module) -> nn.Module:
     Source: arXiv 2602.01083, Theorem 5.2; the layers are ours.
 
     Args:
-        network: a layer, an `nn.Sequential` with layers one after another, a "gmn" of `weightspace.build`, or what
-            `dws_to_gmn` returns. Each function must be linear - ReLU - linear; `with_relu` makes it so. Dropout in the
-            layers is left out, as in evaluation mode.
+        network: a layer, an `nn.Sequential` with layers one after another, or what `dws_to_gmn` returns. Each function
+            must be linear - ReLU - linear, as in ``gmn_layer(..., relu=True)``. Dropout in the layers is left out.
 
     Returns:
         The same network in float64 with other layers: `Senders`, layers of NG-GNN with ReLU in place of normalisation
@@ -99,7 +81,9 @@ def gmn_to_ng(network: nn.Module) -> nn.Module:
     Example:
         >>> import torch, weightspace as ws
         >>> space = ws.mlp([2, 3, 3, 2])
-        >>> gmn = ws.theory.with_relu(ws.build("gmn", space, hidden=8, depth=2).double().eval())
+        >>> layers = ws.nn.gmn_layer(8, relu=True), ws.nn.gmn_layer(8, 1, relu=True)
+        >>> ends = ws.nn.GraphEncoder(space, 1, 8), ws.nn.GraphDecoder(space, 1, 8)
+        >>> gmn = torch.nn.Sequential(ends[0], *layers, ends[1]).double()
         >>> theta = space.sample(4).to(torch.float64)
         >>> both = ws.theory.gmn_to_ng(gmn)(theta).map(torch.sub, gmn(theta))
         >>> max(float(t.detach().abs().max()) for t in both.tensors) < 1e-12

@@ -82,25 +82,25 @@ def message(p: Perceptron, edge: int) -> Message:
         p: its inputs are the channels of the edge, then those of the node.
         edge: channels of the edge.
     """
-    made = Message(1, 0.0)
+    made = Message(1, 0.0, relu=True)
     made.of_edge, made.of_sender = dense(p.first[:, :edge]), dense(p.first[:, edge:], p.bias)
-    made.between, made.last = nn.ReLU(), dense(p.last, p.last.new_zeros(len(p.last)))
+    made.last = dense(p.last, p.last.new_zeros(len(p.last)))
     made.width = len(p.last)
     return made
 
 
 def node_update(p: Perceptron) -> NodeUpdate:
     """An update of nodes: the inputs are what a node has, what it receives along and what it receives against."""
-    made = NodeUpdate(1, 1, 1, dropout=0.0, skip=False)
-    made.first, made.between = dense(p.first, p.bias), nn.ReLU()
+    made = NodeUpdate(1, 1, 1, dropout=0.0, skip=False, relu=True)
+    made.first = dense(p.first, p.bias)
     made.last = dense(p.last, p.last.new_zeros(len(p.last)))
     return made
 
 
 def edge_update(p: Perceptron, edge: int) -> EdgeUpdate:
     """An update of edges: the inputs are the channels of the edge, then those of its target and of its source."""
-    made = EdgeUpdate(1, 1, dropout=0.0, skip=False)
+    made = EdgeUpdate(1, 1, dropout=0.0, skip=False, relu=True)
     of_target, of_source = p.first[:, edge:].chunk(2, dim=1)
     made.of_edge, made.of_target, made.of_source = dense(p.first[:, :edge]), dense(of_target, p.bias), dense(of_source)
-    made.between, made.last = nn.ReLU(), dense(p.last, p.last.new_zeros(len(p.last)))
+    made.last = dense(p.last, p.last.new_zeros(len(p.last)))
     return made
