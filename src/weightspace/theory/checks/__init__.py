@@ -7,6 +7,7 @@ from . import (
     _capacity,
     _equivariant_operators,
     _forward_pass,
+    _general_position,
     _partition,
     _symmetries,
     _wl,
@@ -19,6 +20,7 @@ ORDER = tuple(
     for module in (
         _bases,
         _symmetries,
+        _general_position,
         _wl,
         _attention,
         _forward_pass,

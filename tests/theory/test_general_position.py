@@ -1,0 +1,125 @@
+import math
+
+import pytest
+import torch
+from _orbits import networks
+from _spaces import attention_space, small_spaces
+
+import weightspace as ws
+from weightspace.theory import general_position_probability, in_general_position, quantise
+
+
+def with_biases(*biases):
+    """Networks 1-n-1 with given hidden biases and equal weights."""
+    bias = torch.tensor(biases, dtype=torch.float64)[..., None]
+    space = ws.mlp([1, bias.shape[1], 1])
+    ones = {p.name: torch.ones(len(bias), *p.shape, 1, dtype=torch.float64) for p in space.parameters}
+    return space.features(ones | {"0.bias": bias})
+
+
+def test_the_margin_of_biases_is_their_smallest_gap():
+    found = in_general_position(with_biases([0, 1, 3], [5, 2, 2.25], [1, 2, 1]))
+    assert found.margin.tolist() == [1, 0.25, 0]
+    assert found.holds.tolist() == [True, True, False]
+
+
+def test_the_margin_of_colours_is_where_chains_of_entries_tie():
+    """Biases 0, 1, 3 have steps of 1 and 2: bridging 1 is enough to make two neurons look alike."""
+    assert in_general_position(with_biases([0, 1, 3], [1, 2, 1]), "wl").margin.tolist() == [1, 0]
+    theta = with_biases([0, 1, 3])
+    tensors = dict(theta.items()) | {"2.weight": torch.tensor([0.0, 5, 5], dtype=torch.float64).view(1, 1, 3, 1)}
+    assert in_general_position(theta.space.features(tensors), "wl").margin.tolist() == [2]
+
+
+@pytest.mark.parametrize("name", small_spaces())
+def test_any_space(name):
+    """The margin is that of the canonical form, and colours never tell fewer networks apart."""
+    theta = networks(small_spaces()[name], 6)
+    colors = in_general_position(theta, "wl")
+    assert colors.holds.all()
+    group = theta.space.symmetry("permutation")
+    moved = group.act(group.sample(6), theta)
+    assert torch.equal(in_general_position(moved, "wl").margin, colors.margin)
+    if name.startswith("attention"):
+        with pytest.raises(ws.TheoryError, match=r'neuron group .* has no bias to be told apart by; take level="wl"'):
+            in_general_position(theta)
+    else:
+        found = in_general_position(theta)
+        torch.testing.assert_close(found.margin, ws.canonicalize(theta, "permutation").margin, rtol=0, atol=0)
+        assert (colors.margin >= found.margin).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_networks_that_move_by_less_than_half_the_margin_stay_in_general_position(seed):
+    theta = quantise(networks(ws.mlp([2, 6, 5, 2]), 20, seed), 5)  # with many ties
+    found = in_general_position(theta, "wl")
+    assert found.holds.any()
+    signs = torch.Generator().manual_seed(seed)
+    by = 0.499 * found.margin
+
+    def moved(t):
+        up = torch.randint(0, 2, t.shape, generator=signs).to(t) * 2 - 1
+        return t + up * by.view(-1, *[1] * (t.dim() - 1))
+
+    assert in_general_position(theta.map(moved), "wl").holds[found.holds].all()
+
+
+def test_one_unit_or_none_is_always_in_general_position():
+    for dims in ([3, 2], [2, 1, 2]):
+        for level in ("bias", "wl"):
+            assert in_general_position(networks(ws.mlp(dims), 2), level).margin.tolist() == [math.inf] * 2
+
+
+def test_equal_neurons_and_regular_graphs_are_exceptions():
+    clones = with_biases([1, 1, 2])
+    assert not in_general_position(clones, "wl").holds
+    assert not in_general_position(ws.theory.wl_pair()[0], "wl").holds
+
+
+def test_bad_input_is_refused():
+    theta = networks(ws.mlp([2, 3, 1]), 2)
+    with pytest.raises(ws.TheoryError, match="level: expected 'bias' or 'wl', found 'gp5'"):
+        in_general_position(theta, "gp5")
+    with pytest.raises(ws.TheoryError, match="1 channel; found 2"):
+        in_general_position(theta.concatenate(theta))
+    with pytest.raises(ws.TheoryError, match="bias"):
+        in_general_position(networks(attention_space(), 2))
+    for bits in (0, 33, 2.5):
+        with pytest.raises(ws.TheoryError, match="bits: expected a whole number from 1 to 32"):
+            quantise(theta, bits)
+    with pytest.raises(ws.TheoryError, match="density: expected 'uniform' or 'normal', found 'beta'"):
+        general_position_probability([4], 8, "beta")
+    for widths, bits in (([0], 8), ([4], 0)):
+        with pytest.raises(ws.TheoryError, match="widths and bits of at least 1"):
+            general_position_probability(widths, bits)
+
+
+def test_quantised_networks_lie_on_a_grid():
+    theta = networks(ws.mlp([2, 16, 16, 1]), 3)
+    rounded = quantise(theta, 3)
+    for before, after in zip(theta.tensors, rounded.tensors, strict=True):
+        low, high = before.flatten(1).amin(1), before.flatten(1).amax(1)
+        step = ((high - low) / 7).view(-1, *[1] * (before.dim() - 1))
+        assert ((after - before).abs() <= step / 2 + 1e-12).all()
+        assert all(len(row.unique()) <= 8 for row in after.flatten(1))
+    assert quantise(theta, 32).flatten() == pytest.approx(theta.flatten(), abs=1e-8)
+    again = quantise(rounded, 3).flatten()
+    torch.testing.assert_close(again, rounded.flatten(), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("bits", [3, 4, 6])
+def test_the_birthday_formula_for_uniform_values_is_exact(bits):
+    n, levels = 4, 2**bits
+    assert general_position_probability([n, n], bits) == pytest.approx((math.perm(levels, n) / levels**n) ** 2)
+
+
+def test_the_birthday_formula_for_normal_values():
+    """Against half a million layers; the expected ranges of 2 and 5 normal values are 1.128 and 2.326 deviations."""
+    assert general_position_probability([2], 60, "normal") == pytest.approx(1)
+    collide = 1 - general_position_probability([2], 10, "normal")
+    assert collide * 2**10 * 2 * math.sqrt(math.pi) == pytest.approx(2 / math.sqrt(math.pi), rel=1e-6)
+    values = torch.randn(200_000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    cells = ((values - low) / (high - low) * 63).round().sort(dim=1).values
+    measured = float((cells.diff(dim=1) > 0).all(1).double().mean())
+    assert general_position_probability([5], 6, "normal") == pytest.approx(measured, abs=0.02)
