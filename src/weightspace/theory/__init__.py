@@ -9,6 +9,7 @@ from ._canonical import CanonicalFormNetwork
 from ._census import Census, ambiguous_classes, binary_orbits, census
 from ._commutant import commutant_dimension
 from ._dws_to_gmn import dws_to_gmn
+from ._dws_to_np import OneHotPosition, dws_to_np
 from ._explicit import interpolant, ramps, sawtooth
 from ._forward_pass import ForwardPassNetwork, forward_radius
 from ._general_position import (
@@ -17,13 +18,16 @@ from ._general_position import (
     in_general_position,
     quantise,
 )
+from ._gmn_to_dws import gmn_to_dws
 from ._gmn_to_ng import gmn_to_ng
+from ._maximum import max_to_dws
 from ._operators import EquivariantPair, equivariant_pair
 from ._outputs import output_gap
 from ._pairs import Pair, design_pair, gram_norm, with_inner_weights, wl_pair
 from ._partition import PartitionOfUnity
 from ._pieces import LinearPieces, linear_pieces
 from ._regions import count_regions, max_pieces
+from ._simulation import Simulation
 from ._statement import Evidence, Measurement, Statement, statements
 from ._symmetry_error import function_difference, symmetry_error
 from ._zoom import TiledZoom, capacity_lower_bound
@@ -38,8 +42,10 @@ __all__ = [
     "GeneralPosition",
     "LinearPieces",
     "Measurement",
+    "OneHotPosition",
     "Pair",
     "PartitionOfUnity",
+    "Simulation",
     "Statement",
     "TiledZoom",
     "ambiguous_classes",
@@ -50,16 +56,19 @@ __all__ = [
     "count_regions",
     "design_pair",
     "dws_to_gmn",
+    "dws_to_np",
     "equivariant_pair",
     "forward_radius",
     "function_difference",
     "general_position_probability",
+    "gmn_to_dws",
     "gmn_to_ng",
     "gram_norm",
     "in_general_position",
     "interpolant",
     "linear_pieces",
     "max_pieces",
+    "max_to_dws",
     "output_gap",
     "quantise",
     "ramps",

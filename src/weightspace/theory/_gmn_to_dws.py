@@ -29,7 +29,7 @@ __all__ = ["gmn_to_dws"]
 
 
 @torch.no_grad()
-def gmn_to_dws(network: nn.Module, space: WeightSpace) -> Simulation:
+def gmn_to_dws(network: nn.Module, space: WeightSpace | None = None) -> Simulation:
     """A graph metanetwork with ReLU as a DWS network: equivariant linear layers with ReLU between, exact everywhere.
 
     Edges are the weights, with other channels; nodes are the biases; input nodes, which have no bias, are channels of
@@ -41,9 +41,9 @@ def gmn_to_dws(network: nn.Module, space: WeightSpace) -> Simulation:
     Source: arXiv 2602.01083, Theorem 5.2; the layers are ours.
 
     Args:
-        network: `nn.Sequential` of `GraphEncoder`, `MessagePassing` layers and `GraphDecoder`, as of
-            ``gmn_layer(..., relu=True)`` with "sum" or "mean", or the `Simulation` that `dws_to_gmn` returns.
-        space: weight space of the networks.
+        network: `nn.Sequential` of `GraphEncoder`, layers of message passing with "sum" or "mean", and `GraphDecoder`;
+            a network of ``weightspace.build("gmn", ...)`` after `with_relu`; or what `dws_to_gmn` returns.
+        space: weight space of the networks; it may be left out for the latter two.
 
     Returns:
         The network in float64, of infinite radius.
@@ -63,6 +63,9 @@ def gmn_to_dws(network: nn.Module, space: WeightSpace) -> Simulation:
         >>> max(float(t.detach().abs().max()) for t in both.tensors) < 1e-12
         True
     """
+    space = space or getattr(network, "space", None)
+    if space is None:
+        raise TheoryError("an nn.Sequential does not know its weight space; pass space=")
     parts = _parts(network)
     encoder, decoder = (parts[0], parts[-1]) if len(parts) > 1 else (None, None)
     if not isinstance(encoder, GraphEncoder) or not isinstance(decoder, GraphDecoder):
@@ -84,7 +87,9 @@ def gmn_to_dws(network: nn.Module, space: WeightSpace) -> Simulation:
 
 
 def _parts(network: nn.Module) -> list[nn.Module]:
-    if isinstance(network, Metanetwork) and network.standardize.mode == "none" and not network.encodings:
+    if isinstance(network, Metanetwork):
+        if network.standardize.mode != "none" or network.encodings:
+            raise TheoryError("expected a network of the raw weights: standardize='none', no probes and no gradients")
         return _parts(network.net)
     if isinstance(network, Simulation):
         return _parts(network.layers)
@@ -100,7 +105,7 @@ def _checked(layer: nn.Module) -> MessagePassing:
     wrong += [type(f.between).__name__ for f in functions if not isinstance(getattr(f, "between", None), nn.ReLU)]
     if wrong:
         raise TheoryError(
-            f"functions with {wrong[0]} are no ReLU networks, which only come near them; take gmn_layer(relu=True)"
+            f"functions with {wrong[0]} are no ReLU networks, which only come near them; take with_relu(network)"
         )
     if layer.finish is not None or layer.late_edges:
         raise TheoryError("edges that see the new nodes, and maps of all nodes together, are not those of GMN")
