@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import weightspace as ws
-from weightspace.theory import binary_orbits, census, gram_norm, wl_pair
+from weightspace.theory import ambiguous_classes, binary_orbits, census, gram_norm, wl_pair
 
 SIZE = {"hidden": 16, "depth": 4}
 # 316: the classes of colour refinement, which takes one pair of orbits for one; 317: all orbits
@@ -81,20 +81,6 @@ def test_colour_refinement_has_316_classes_and_merges_the_pair():
     assert refined(torch.cat([orbits, pair]))[-2:] == [merged, merged]
 
 
-def test_the_pair():
-    first, second = wl_pair("c8")
-    assert first.dtype == second.dtype == torch.float64
-    assert gram_norm(first).tolist() == [24.0]
-    assert gram_norm(second).tolist() == [32.0]
-    assert orbit_of(middle(first)[0]) != orbit_of(middle(second)[0])
-    assert [int(torch.linalg.matrix_rank(middle(t)[0])) for t in (first, second)] == [3, 2]
-    x = torch.linspace(-3, 3, 50, dtype=torch.float64)[:, None]
-    assert torch.equal(first.space.realize(first, x), second.space.realize(second, x))
-    group = first.space.symmetry("permutation")
-    moved = group.act(group.sample(20, torch.Generator().manual_seed(0)), first)
-    torch.testing.assert_close(gram_norm(moved), gram_norm(first).expand(20))
-
-
 def test_a_pair_apart_in_general_position_is_told_apart():
     """Other biases give every neuron a colour of its own: nothing is lost off the ties."""
     apart = []
@@ -134,6 +120,67 @@ def test_the_same_seed_gives_the_same_census_and_leaves_the_global_generator_alo
     assert census("dws", reduction="mean", hidden=8, depth=2, networks=1) == first
 
 
-def test_an_unknown_pair():
-    with pytest.raises(ws.TheoryError, match="unknown pair 'c9'; known: 'c8', 'c12', '242'"):
-        wl_pair("c9")
+def test_other_orbits():
+    """With one hidden layer all multisets of neurons are told apart, ties or not."""
+    neurons = torch.tensor([[w, b, u] for w in (0.0, 1) for b in (0.0, 1) for u in (0.0, 1)]).double()
+    chosen = torch.tensor([[i, j, k] for k in range(8) for j in range(k + 1) for i in range(j + 1)])
+    w, b, u = neurons[chosen].unbind(2)
+    tensors = {"0.weight": w[:, :, None], "0.bias": b, "2.weight": u[:, None], "2.bias": torch.zeros(120, 1).double()}
+    orbits = ws.mlp([1, 3, 1]).features({name: t[..., None] for name, t in tensors.items()})
+    found = census("dws", orbits=orbits, reduction="mean", **SIZE)
+    assert (found.classes, found.orbits) == (120, 120)
+    assert found.gap > 1e-2
+    assert found.spread < 1e-12
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (2, 3), (3, 2), (3, 3)])
+def test_orbits_of_other_shapes(rows, columns):
+    found = middle(binary_orbits(rows, columns))
+    assert found.shape[1:] == (rows, columns)
+    every = torch.arange(2 ** (rows * columns))[:, None] >> torch.arange(rows * columns) & 1
+    orbits = {
+        min(
+            tuple(m[list(p)][:, list(q)].flatten().tolist())
+            for p in permutations(range(rows))
+            for q in permutations(range(columns))
+        )
+        for m in every.view(-1, rows, columns)
+    }
+    assert len(found) == len(orbits)
+
+
+def test_the_smallest_ambiguous_class():
+    """No smaller binary matrix has one, and one of the 4 x 4 matrices has: the pair."""
+    assert [len(ambiguous_classes(m, n)) for m, n in ((2, 2), (2, 3), (3, 3), (3, 4), (3, 5))] == [0] * 5
+    (found,) = ambiguous_classes(4, 4)
+    assert len(found) == 2
+    pair = wl_pair("c8").both
+    order = gram_norm(found).argsort()
+    assert ws.same_orbit(found[order], pair, "permutation") == [True, True]
+
+
+def test_larger_matrices_have_more_ambiguous_classes():
+    found = ambiguous_classes(4, 5)
+    assert found
+    for networks in found:
+        others = networks[[*range(1, len(networks)), 0]]
+        assert ws.same_orbit(networks, others, "permutation") == [False] * len(networks)
+
+
+def test_too_many_matrices():
+    with pytest.raises(ws.TheoryError, match="fewer entries than 6 x 6"):
+        binary_orbits(6, 6)
+
+
+def test_the_picture():
+    from matplotlib.figure import Figure
+
+    found = census("dws", reduction="mean", **SIZE)
+    assert found.distances.shape == (317, 317)
+    nearest = found.nearest()
+    assert torch.equal(nearest, nearest.sort().values)
+    assert (nearest <= 1e-10).sum() == 2  # the pair
+    figure = Figure()
+    found.draw(figure)
+    figure.draw_without_rendering()
+    assert "316 classes of 317 orbits" in [axes.get_title() for axes in figure.axes]
