@@ -185,11 +185,11 @@ def input_norm_space():
     return b.space()
 
 
-def grouped_space():
+def grouped_space(groups=3):
     """Two convolutions in groups, one after the other: their groups number channels on both sides."""
     b = _Builder()
     b.group("image", 2, "input")
-    b.group("groups", 3, largest=PERMUTATION)
+    b.group("groups", groups, largest=PERMUTATION)
     for name, size in (("a", 2), ("b", 3), ("c", 2)):
         b.group(name, size, largest=PERMUTATION)
     b.group("output", 2, "output")

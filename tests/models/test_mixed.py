@@ -82,17 +82,27 @@ def test_each_architecture_by_itself_is_respected(net, task):
         (assert_equivariant if task == "equivariant" else assert_invariant)(net, space)
 
 
-@pytest.mark.parametrize("net", ["gmn", "ng-gnn"])
+@NETS
 def test_products_and_shared_factors_are_padded_too(net):
     """Heads and coordinates, and groups of convolutions, in other numbers; and a node for the whole network."""
-    others = [attention_space(1, 4, 3, 2), attention_space(1, 5, 2, 3), grouped_space(), depthwise_space(4, 3)]
-    for spaces in (others[:2], others[2:3], [others[3], depthwise_space(2, 1)]):
+    pairs = (
+        (attention_space(1, 4, 3, 2), attention_space(1, 5, 2, 3)),
+        (grouped_space(3), grouped_space(2)),
+        (depthwise_space(4, 3), depthwise_space(2, 1)),
+    )
+    for spaces in pairs:
         net_ = build(net, "equivariant", spaces)
-        thetas = [weights(space, 2) for space in spaces]
+        thetas = [weights(space, 2).map(lambda t: t.requires_grad_()) for space in spaces]
         together = net_(ws.pad(thetas, waste=1e9)).unpad()
         for found, theta in zip(together, thetas, strict=True):
             expected = net_(theta).flatten()
             assert (found.flatten() - expected).abs().max() <= 1e-12 * expected.abs().max()
+            ours, theirs = (
+                torch.autograd.grad(out.square().sum(), theta.tensors, retain_graph=True)
+                for out in (found.flatten(), expected)
+            )
+            for x, y in zip(ours, theirs, strict=True):
+                assert (x - y).abs().max() <= 1e-11 * (1e-3 + y.abs().max())
 
 
 @TASKS

@@ -7,7 +7,7 @@ are is plugged in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain, islice
 from typing import Literal, cast
 
@@ -136,10 +136,15 @@ def _ends(block: Block, nodes: Mapping[str, Nodes]) -> tuple[Nodes, Nodes]:
     target, source = nodes[block.target], nodes[block.source]
     if block.shared == 1:
         return target, source
-    return (
-        Nodes(block.targets(target.x), target.kind, None if target.mask is None else block.targets(target.mask)),
-        Nodes(block.sources(source.x), source.kind, None if source.mask is None else block.sources(source.mask)),
-    )
+    return _shared(target, block.targets), _shared(source, block.sources)
+
+
+def _shared(nodes: Nodes, share: Callable[[Tensor], Tensor]) -> Nodes:
+    """The nodes of a set by the shared factor. Its padding has none: there all count, so that their mean is finite."""
+    if nodes.mask is None:
+        return nodes._replace(x=share(nodes.x))
+    mask = share(nodes.mask)
+    return nodes._replace(x=share(nodes.x), mask=mask | ~mask.any(1, keepdim=True))
 
 
 def _fan_out(edges: Tensor, functions: Mapping[str, nn.Module]) -> dict[str, list[Tensor]]:
