@@ -42,8 +42,8 @@ def gmn_to_dws(network: nn.Module, space: WeightSpace | None = None) -> Simulati
 
     Args:
         network: `nn.Sequential` of `GraphEncoder`, layers of message passing with "sum" or "mean", and `GraphDecoder`;
-            a network of ``weightspace.build("gmn", ...)`` after `with_relu`; or what `dws_to_gmn` returns.
-        space: weight space of the networks; it may be left out for the latter two.
+            a network with a space of its own made of these, such as `dws_to_gmn` returns.
+        space: weight space of the networks, if the network does not know it.
 
     Returns:
         The network in float64, of infinite radius.
@@ -105,7 +105,7 @@ def _checked(layer: nn.Module) -> MessagePassing:
     wrong += [type(f.between).__name__ for f in functions if not isinstance(getattr(f, "between", None), nn.ReLU)]
     if wrong:
         raise TheoryError(
-            f"functions with {wrong[0]} are no ReLU networks, which only come near them; take with_relu(network)"
+            f"functions with {wrong[0]} are no ReLU networks, which only come near them; take gmn_layer(relu=True)"
         )
     if layer.finish is not None or layer.late_edges:
         raise TheoryError("edges that see the new nodes, and maps of all nodes together, are not those of GMN")
