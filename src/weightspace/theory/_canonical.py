@@ -151,7 +151,7 @@ class CanonicalFormNetwork(nn.Module):
                 mark = torch.zeros_like(gate)
                 mark[:, torch.arange(len(rank)), RANKS + size - 1 - rank] = self.radius  # the largest is marked first
                 write(layer, name, self._bias[group], {group}, mark.flatten(0, 1))
-            _shift(layer, name, torch.full((2 * self._width,), -self.radius * len(carried)))
+            _shift(layer, name, torch.full((2 * self._width,), -self.radius * len(carried), dtype=torch.float64))
         return layer
 
     def _sizes(self, parameter: Parameter) -> tuple[list[int], list[int]]:
