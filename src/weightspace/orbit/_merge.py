@@ -6,16 +6,13 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .._errors import SymmetryError
 from ..space import WeightFeatures, check_features
 from ._align import align as align_to
-from ._observe import observe
+from ._statistics import Inputs, with_statistics
 
 __all__ = ["merge"]
-
-Inputs = Tensor | tuple[Tensor, ...]
 
 
 def merge(
@@ -30,7 +27,8 @@ def merge(
     Between two networks of different seeds the loss has a barrier, most of which goes away by alignment (Ainsworth et
     al., 2023, arXiv 2209.04836). The units of a merged network vary less than those of its parents, which its batch
     norms can repair if they see data (Jordan et al., 2023, arXiv 2211.08403): then their running statistics are
-    those of the merged networks, averaged over the batches. Without data they are interpolated like all parameters.
+    those of the merged networks, averaged over the samples of all batches, each of which is normalised by itself as in
+    training. Without data, and where a norm is not used, they are interpolated like all parameters.
 
     Args:
         a: B networks.
@@ -43,7 +41,8 @@ def merge(
         B networks, or B T of them, those of the first pair in front.
 
     Raises:
-        SymmetryError: as `align` does; for data that has no batch.
+        SymmetryError: as `align` does; for data that has no batch, or one without a variance; for data if there are no
+            running statistics, or such that are no batch norm's.
 
     Example:
         >>> import torch, weightspace as ws
@@ -53,14 +52,10 @@ def merge(
         33
     """
     check_features(a, b)
-    pairs = max(len(a), len(b))
-    if align:
-        b = align_to(a, b).theta
-    elif a.space != b.space or len(a) not in (1, pairs) or len(b) not in (1, pairs):
-        raise SymmetryError(f"merge takes pairs of networks of one space, found {a!r} and {b!r}")
-    places = torch.as_tensor(t, dtype=a.dtype, device=a.device)
-    if places.dim() > 1 or not places.numel():
-        raise SymmetryError(f"t: expected a number or a vector of numbers, found shape {tuple(places.shape)}")
+    if not isinstance(align, bool):
+        raise SymmetryError(f"align: expected True or False, found {align!r}; options go to ws.align, then align=False")
+    places = _places(t, a)
+    b = align_to(a, b).theta if align else _checked(a, b)
 
     def between(x: Tensor, y: Tensor) -> Tensor:
         share = places.reshape(1, -1, *(1,) * (x.dim() - 1))
@@ -68,32 +63,30 @@ def merge(
         return line.flatten(0, 1)
 
     merged = a.map(between, b)
-    return merged if data is None else _with_statistics(merged, [data] if isinstance(data, Tensor | tuple) else data)
+    if data is None:
+        return merged
+    batches = [data] if isinstance(data, Tensor | tuple) else data
+    if not isinstance(batches, Iterable):
+        raise SymmetryError(f"data: expected a batch of inputs, or several, found {type(data).__name__}")
+    return with_statistics(merged, batches)
 
 
-def _with_statistics(theta: WeightFeatures, batches: Iterable[Inputs]) -> WeightFeatures:
-    """The networks with the running statistics that training on the batches, at a cumulative average, would give."""
-    space = theta.space
-    modules = space.program.module.named_modules() if space.program is not None else ()
-    norms = [path for path, module in modules if isinstance(module, _BatchNorm) and module.track_running_stats]
-    if not norms:
-        return theta
-    found: list[dict[str, Tensor]] = []
-    with torch.no_grad():
-        found = [observe(theta, x, dict.fromkeys(norms, _statistics), batch_statistics=True) for x in batches]
-    if not found:
-        raise SymmetryError("data: expected at least one batch, found none")
-    tensors = dict(theta.items())
-    for path in norms:
-        mean, variance = torch.stack([seen[path].mean(-1) for seen in found]).mean(0).unbind(1)
-        for name, whole in ((f"{path}.running_mean", mean), (f"{path}.running_var", variance)):
-            (stored,) = (tensor for tensor in space.stored if name in (tensor.name, *tensor.aliases))
-            parts = stored.take_apart(whole[..., None], space.shapes)
-            tensors |= {block.parameter: part for block, part in zip(stored.blocks, parts, strict=True)}
-    return WeightFeatures(space, tuple(tensors.values()))
+def _places(t: float | Tensor, like: WeightFeatures) -> Tensor:
+    try:
+        places = torch.as_tensor(t, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SymmetryError(f"t: expected a number or a vector of numbers, found {t!r}") from error
+    if places.dim() > 1 or not places.numel():
+        raise SymmetryError(f"t: expected a number or a vector of numbers, found shape {tuple(places.shape)}")
+    if not places.isfinite().all():
+        raise SymmetryError(f"t: expected finite numbers, found {t!r}")
+    return places
 
 
-def _statistics(x: Tensor, _: Tensor) -> Tensor:
-    """[2, channels, 1], the mean and the variance of each channel as running statistics have them."""
-    axes = [0, *range(2, x.dim())]
-    return torch.stack([x.mean(axes), x.var(axes)])[..., None]
+def _checked(a: WeightFeatures, b: WeightFeatures) -> WeightFeatures:
+    """The second, if it goes with the first without being aligned."""
+    if a.space != b.space or len({1, len(a), len(b)}) > 2:
+        raise SymmetryError(f"merge takes pairs of networks of one space, found {a!r} and {b!r}")
+    if (a.dtype, a.device, a.channels) != (b.dtype, b.device, b.channels):
+        raise SymmetryError(f"merge takes networks of one dtype and on one device, found {a!r} and {b!r}")
+    return b

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..space import WeightFeatures
 
@@ -21,8 +20,6 @@ def observe(
     theta: WeightFeatures,
     x: Tensor | tuple[Tensor, ...],
     views: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
-    *,
-    batch_statistics: bool = False,
 ) -> dict[str, Tensor]:
     """What submodules see and return while all networks of a batch run.
 
@@ -31,7 +28,6 @@ def observe(
         x: as for `WeightSpace.realize`.
         views: for each submodule by its path, what to keep of its input and its output. Where a submodule is called
             more than once, the results are put side by side along their last axis.
-        batch_statistics: whether batch norms normalise by their batch, and not by their running statistics.
 
     Returns:
         For each submodule ``[batch, *shape of the view]``.
@@ -47,10 +43,6 @@ def observe(
 
     for path in views:
         module.get_submodule(path).register_forward_hook(watch(path))
-    for norm in module.modules():
-        if batch_statistics and isinstance(norm, _BatchNorm):
-            norm.train()
-            norm.track_running_stats = False  # neither used nor updated
     forward = module.forward
 
     def flat(*inputs: Any) -> Tensor:
