@@ -111,6 +111,15 @@ def test_a_network_becomes_message_passing(dims):
     assert assert_equivariant(simulation, space, space.symmetry("permutation")) < 1e-12
 
 
+def test_a_layer_of_zeros():
+    space = ws.mlp([2, 3, 1])
+    layer = linear(space, 1, 2)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+    assert dws_to_gmn(layer, 1.0)(in_ball(space, 1.0)).flatten().abs().max() == 0
+
+
 def test_beyond_the_radius_it_is_wrong():
     space = ws.mlp([2, 3, 3, 2])
     layer = linear(space, 1, 1)

@@ -39,7 +39,7 @@ def typed(
 
     With a limit R of |A x + a|, the unit relu(A x + a - R t) is relu(A x + a) where t = 0, and zero where t >= 1. Here
     t counts the other types' entries in the one-hot code that the input carries. No R enters where the gate is open, so
-    nothing is lost to rounding. Units that are zero are left out.
+    nothing is lost to rounding. Units that are zero are left out, but one.
 
     Args:
         matrices: A of each type.
@@ -56,6 +56,7 @@ def typed(
         [s * torch.eye(matrices.shape[1], dtype=matrices.dtype).repeat(1, len(matrices)) for s in signs], 1
     )
     used = (limits.flatten() > 0).repeat(len(signs))
+    used[0] = True
     return Perceptron(first[used], bias[used], last[:, used])
 
 

@@ -55,7 +55,7 @@ class Slots:
     are sums of vectors and of weights, and its type, one-hot, followed by as many zeros.
 
     Args:
-        space: weight space of the networks, a chain of layers.
+        space: weight space of the networks: a chain of layers, one matrix from each to the next.
         channels: of the weight features that are read.
 
     Attributes:
@@ -68,9 +68,6 @@ class Slots:
         width: number of channels of a node, codes excluded.
         walks: how often the sum over the nodes of set k has arrived at each node of set l after ``hops``, at [k, l].
         hops: sums over neighbours until everything has arrived everywhere.
-
-    Raises:
-        TheoryError: for another space.
     """
 
     def __init__(self, space: WeightSpace, channels: int) -> None:
