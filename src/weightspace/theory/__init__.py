@@ -21,6 +21,7 @@ from ._general_position import (
 from ._gmn_to_dws import gmn_to_dws
 from ._gmn_to_ng import gmn_to_ng
 from ._maximum import max_to_dws
+from ._np_to_dws import np_to_dws
 from ._operators import EquivariantPair, equivariant_pair
 from ._outputs import output_gap
 from ._pairs import Pair, design_pair, gram_norm, with_inner_weights, wl_pair
@@ -69,6 +70,7 @@ __all__ = [
     "linear_pieces",
     "max_pieces",
     "max_to_dws",
+    "np_to_dws",
     "output_gap",
     "quantise",
     "ramps",

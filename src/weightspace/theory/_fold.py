@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from .._errors import TheoryError
 from ..models import Metanetwork
 from ..nn import BatchNorm, Dropout, EquivariantLinear, Pointwise, Standardize, relu_
-from ._simulation import moved
+from ._simulation import Simulation, moved
 
-__all__ = ["affine_layers", "pooled_entries"]
+__all__ = ["affine_layers", "parts", "pooled_entries"]
 
 _RELU = (relu_, F.relu, torch.relu)
 
@@ -37,7 +37,7 @@ def affine_layers(network: nn.Module) -> list[EquivariantLinear | Pointwise]:
     """
     layers: list[EquivariantLinear | Pointwise] = []
     standardize: Standardize | None = None
-    for module in _parts(network):
+    for module in parts(network):
         if isinstance(module, Standardize):
             standardize = module
         elif isinstance(module, EquivariantLinear):
@@ -74,17 +74,17 @@ def _name(module: nn.Module) -> str:
     return f"Pointwise({module.fn})" if isinstance(module, Pointwise) else type(module).__name__
 
 
-def _parts(network: nn.Module) -> Iterator[nn.Module]:
+def parts(network: nn.Module) -> Iterator[nn.Module]:
     """The modules of a network in the order in which they are applied."""
     if isinstance(network, Metanetwork):
         if len(network.encodings):
             raise TheoryError("features of what the networks compute (probes=, gradients=) are no part of a DWS layer")
         if network.standardize.mode != "none":
             yield network.standardize
-        yield from _parts(network.net)
-    elif isinstance(network, nn.Sequential):
-        for module in network:
-            yield from _parts(module)
+        yield from parts(network.net)
+    elif isinstance(network, nn.Sequential | Simulation):
+        for module in network if isinstance(network, nn.Sequential) else network.layers:
+            yield from parts(module)
     else:
         yield network
 

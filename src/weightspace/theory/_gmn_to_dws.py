@@ -23,7 +23,7 @@ from ..nn import (
 from ..space import WeightFeatures, WeightSpace
 from ._homes import Homes
 from ._message_layers import MessageLayers
-from ._simulation import Simulation, empty_layer, eye
+from ._simulation import Simulation, empty_layer, eye, shift
 
 __all__ = ["gmn_to_dws"]
 
@@ -129,12 +129,12 @@ def _encode(encoder: GraphEncoder, homes: Homes) -> EquivariantLinear:
     layer = empty_layer(space, channels, 2 * width)
     for (name, _, _), x in zip(homes.edge, state.edges, strict=True):
         homes.each(layer, name, (x[1:, 0, 0] - x[0, 0, 0]).mT, 0, 0)
-        homes.shift(layer, name, x[0], 0)
+        shift(layer, name, x[0])
     for node_set, name in homes.node.items():
         x = state.nodes[node_set]
         homes.each(layer, name, (x[1:, 0] - x[0, 0]).mT, width, 0)
         axes = [x.shape[1] if group == node_set else 1 for group in homes.groups(name)]
-        homes.shift(layer, name, x[0].view(*axes, width), width)
+        shift(layer, name, x[0].view(*axes, width), rows=width)
     return layer
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-from jaxtyping import Float
 from torch import Tensor
 
 from .._errors import TheoryError
 from ..nn import EquivariantLinear, graph_of
 from ..space import WeightSpace
-from ._simulation import check_neurons, moved, write
+from ._simulation import check_neurons, write
 
 __all__ = ["Homes"]
 
@@ -62,11 +61,3 @@ class Homes:
     def each(self, layer: EquivariantLinear, name: str, m: Tensor, rows: int, start: int) -> None:
         """Adds a map of every entry of a parameter alone."""
         write(layer, name, name, self.groups(name), m, rows=rows, columns=start)
-
-    def shift(self, layer: EquivariantLinear, name: str, values: Float[Tensor, "*axes channels"], rows: int) -> None:
-        """Adds constants to the entries of a parameter, the same ones along axes that are permuted."""
-        groups = self.groups(name)
-        values = values if values.dim() > 1 else values.view(*[1] * len(groups), -1)
-        kept = [0 if group in moved(layer) else slice(None) for group in groups]
-        bias = layer.biases(name)[rows : rows + values.shape[-1]]
-        bias += values[tuple(kept)].movedim(-1, 0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..nn import EdgeUpdate, EquivariantLinear, Message, MessagePassing, NodeUpdate
 from ._homes import Homes
-from ._simulation import empty_layer, eye, write
+from ._simulation import empty_layer, eye, shift, write
 
 __all__ = ["MessageLayers"]
 
@@ -64,7 +64,7 @@ class MessageLayers:
 
     def _shift(self, layer: EquivariantLinear, name: str, linear: nn.Linear, start: int) -> None:
         if linear.bias is not None:
-            self.homes.shift(layer, name, linear.bias, start)
+            shift(layer, name, linear.bias, rows=start)
 
     def receive(self) -> EquivariantLinear:
         """New edges and old nodes, with both signs, and the first map of the node update."""
@@ -75,7 +75,7 @@ class MessageLayers:
             if self.edges is not None:
                 skip = None if self.edges.skip is None else self.edges.skip.weight
                 homes.each(layer, weight, _both(self.edges.last.weight), 0, self.updated)
-                homes.shift(layer, weight, _both(self.edges.last.bias), 0)
+                shift(layer, weight, _both(self.edges.last.bias))
             if skip is not None:
                 homes.each(layer, weight, _both(_joined(skip)), 0, self.edge_pass)
         widths = [self.node, *(f.width for f, _ in self.messages)]
@@ -99,7 +99,7 @@ class MessageLayers:
                 write(layer, self.homes.node[node_set], weight, [node_set], matrix, rows=rows, columns=start)
         if senders and f.last.bias is not None:
             count = 1 if f.reduction == "mean" else senders
-            self.homes.shift(layer, self.homes.node[node_set], count * (m @ f.last.bias), rows)
+            shift(layer, self.homes.node[node_set], count * (m @ f.last.bias), rows=rows)
 
     def update(self) -> EquivariantLinear:
         """New edges, and the last map of the node update."""

@@ -13,7 +13,7 @@ from .._errors import TheoryError
 from ..nn import EquivariantLinear, check_space
 from ..space import SymmetryGroup, WeightFeatures, WeightSpace
 
-__all__ = ["Simulation", "check_neurons", "empty_layer", "eye", "moved", "write"]
+__all__ = ["Simulation", "check_neurons", "empty_layer", "eye", "moved", "shift", "write"]
 
 
 class Simulation(nn.Module):
@@ -118,6 +118,23 @@ def write(
         view = view.diagonal(dim1=axes.index(f"out:{name}"), dim2=axes.index(f"in:{name}"))
         axes = [axis for axis in axes if not axis.endswith(f":{name}")] + [name]
     view += matrix.reshape([len(matrix) if a == "rows" else matrix.shape[1] if a == "columns" else 1 for a in axes])
+
+
+@torch.no_grad()
+def shift(layer: EquivariantLinear, output: str, values: Float[Tensor, "*axes channels"], *, rows: int = 0) -> None:
+    """Adds constants to the entries of a parameter; along axes that the layer permutes the first ones count.
+
+    Args:
+        layer: an equivariant linear layer without rank or attention.
+        output: name of the parameter.
+        values: the constants, one vector for all entries or one for each; axes of size 1 are broadcast over.
+        rows: the first channel that is written.
+    """
+    groups = layer.space.parameters[layer.space.position(output)].groups
+    values = values if values.dim() > 1 else values.view(*[1] * len(groups), -1)
+    kept = [0 if group in moved(layer) else slice(None) for group in groups]
+    bias = layer.biases(output)[rows : rows + values.shape[-1]]
+    bias += values[tuple(kept)].movedim(-1, 0)
 
 
 def eye(n: int) -> Tensor:

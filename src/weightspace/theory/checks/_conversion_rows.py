@@ -16,6 +16,7 @@ from .._dws_to_np import dws_to_np
 from .._gmn_to_dws import gmn_to_dws
 from .._gmn_to_ng import gmn_to_ng
 from .._maximum import max_to_dws
+from .._np_to_dws import np_to_dws
 from .._statement import Measurement
 
 __all__ = [
@@ -96,8 +97,11 @@ def chains() -> list[Measurement]:
     dws, layer = _dws(space, 1, 3, 3, 1), _dws(space, 1, 1)
     positions, graph = dws_to_np(dws, 1.0), dws_to_gmn(layer, 1.0)
     count = sum(isinstance(module, EquivariantLinear) for module in positions.modules())
+    known = _drawn(build("np-nfn", space, hidden=4, depth=3, fourier=None))
     errors = {
         "DWS network of 3 layers as NP": difference(dws, positions, theta),
+        "DWS network of 3 layers as NP, and that as DWS again": difference(dws, np_to_dws(positions), theta),
+        "NP network with positions as DWS": difference(known, np_to_dws(known), theta),
         "DWS network of 3 layers as GMN": difference(dws, dws_to_gmn(dws, 1.0), theta),
         "DWS layer as GMN, and that as NG-GNN": difference(layer, gmn_to_ng(graph), theta),
         "DWS layer as GMN, and that as DWS again": difference(layer, gmn_to_dws(graph), theta),
