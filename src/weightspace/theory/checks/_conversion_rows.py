@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...models import build
-from ...nn import EquivariantLinear, GraphDecoder, GraphEncoder, Pointwise, Reduction, gmn_layer
+from ...nn import EquivariantLinear, GraphDecoder, GraphEncoder, MessagePassing, Pointwise, Reduction, gmn_layer
 from ...space import WeightFeatures, WeightSpace, mlp
 from .._dws_to_gmn import dws_to_gmn
 from .._dws_to_np import dws_to_np
@@ -95,14 +95,18 @@ def chains() -> list[Measurement]:
     space = mlp([2, 3, 3, 2])
     theta = networks(space, 20, 1, 1.0)
     dws, layer = _dws(space, 1, 3, 3, 1), _dws(space, 1, 1)
-    positions, graph = dws_to_np(dws, 1.0), dws_to_gmn(layer, 1.0)
-    count = sum(isinstance(module, EquivariantLinear) for module in positions.modules())
+    positions, graph, network = dws_to_np(dws, 1.0), dws_to_gmn(layer, 1.0), dws_to_gmn(dws, 1.0)
+    counts = {
+        "layers of NP for 3 of DWS": (_count(positions, EquivariantLinear), 3 * 3),
+        "layers of GMN for 3 of DWS on networks of 3 layers": (_count(network, MessagePassing), 3 * (3 + 2)),
+        "layers of NG-GNN for 2 of GMN": (_count(gmn_to_ng(_gmn(space, "sum")), MessagePassing), 2 + 1),
+    }
     known = _drawn(build("np-nfn", space, hidden=4, depth=3, fourier=None))
     errors = {
         "DWS network of 3 layers as NP": difference(dws, positions, theta),
         "DWS network of 3 layers as NP, and that as DWS again": difference(dws, np_to_dws(positions), theta),
         "NP network with positions as DWS": difference(known, np_to_dws(known), theta),
-        "DWS network of 3 layers as GMN": difference(dws, dws_to_gmn(dws, 1.0), theta),
+        "DWS network of 3 layers as GMN": difference(dws, network, theta),
         "DWS layer as GMN, and that as NG-GNN": difference(layer, gmn_to_ng(graph), theta),
         "DWS layer as GMN, and that as DWS again": difference(layer, gmn_to_dws(graph), theta),
     }
@@ -112,7 +116,11 @@ def chains() -> list[Measurement]:
         errors[f"GMN of 2 layers, {reduction}, as DWS"] = difference(gmn, gmn_to_dws(gmn, space), theta)
         errors[f"GMN of 2 layers, {reduction}, as NG-GNN"] = difference(gmn, gmn_to_ng(gmn), theta)
     rows = [Measurement.at_most(f"{name}: error", error, 1e-12) for name, error in errors.items()]
-    return [Measurement.equal("layers of NP for 3 of DWS", count, 9), *rows]
+    return [*(Measurement.equal(name, *pair) for name, pair in counts.items()), *rows]
+
+
+def _count(network: nn.Module, kind: type[nn.Module]) -> int:
+    return sum(isinstance(module, kind) for module in network.modules())
 
 
 def against_radius() -> dict[str, list[float]]:
