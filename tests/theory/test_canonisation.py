@@ -54,6 +54,7 @@ def test_any_activation_and_any_way_between_layers():
                 "U": ((4, "b", "out"), (3, "a", "in")),
                 "S": ((4, "b", "out"), (2, "x", "in")),
                 "d": ((4, "b", "out"),),
+                "e": ((4, "b", "out"),),  # neurons are sorted by the first of their vectors
                 "V": ((2, "y", "out"), (4, "b", "in")),
                 "T": ((2, "y", "out"), (2, "x", "in")),
             }.items()
