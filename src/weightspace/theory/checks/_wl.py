@@ -92,9 +92,11 @@ def _pairs() -> Iterator[Measurement]:
         first, second = pair
         values = pair.functional(pair.both)
         yield Measurement.at_least(f"{kind}: difference of {pair.formula}", float(values.diff().abs()), 1)
-        gaps = [output_gap(name, first, second, **_SIZE, **options) for name, options in COLOR_REFINING.items()]
+        gaps = [
+            output_gap(name, first, second, networks=5, **_SIZE, **options) for name, options in COLOR_REFINING.items()
+        ]
         yield Measurement.at_most(f"{kind}: gap of the five architectures", max(gaps), 1e-14)
-        yield Measurement.at_least(f"{kind}: gap of NFT", output_gap("nft", first, second, **_NFT), 1e-6)
+        yield Measurement.at_least(f"{kind}: gap of NFT", output_gap("nft", first, second, networks=5, **_NFT), 1e-6)
 
 
 def _readouts() -> Iterator[Measurement]:
