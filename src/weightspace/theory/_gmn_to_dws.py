@@ -102,7 +102,8 @@ def _checked(layer: nn.Module) -> MessagePassing:
         raise TheoryError(f"expected layers of message passing, found {type(layer).__name__}")
     functions = [*layer.along.values(), *layer.against.values(), *layer.update.values(), *layer.edge.values()]
     wrong = [type(f).__name__ for f in functions if not isinstance(f, Message | NodeUpdate | EdgeUpdate)]
-    wrong += [type(f.between).__name__ for f in functions if not isinstance(getattr(f, "between", None), nn.ReLU)]
+    betweens = [getattr(f, "between", f) for f in functions]
+    wrong += [type(between).__name__ for between in betweens if not isinstance(between, nn.ReLU)]
     if wrong:
         raise TheoryError(
             f"functions with {wrong[0]} are no ReLU networks, which only come near them; take gmn_layer(relu=True)"

@@ -42,11 +42,11 @@ LAWS = {"product": (1.0, -2.0), "SiLU": (4.0, -2.0), "square root": (0.5, -0.5)}
     construction="""
     Each conversion is a function that takes a network of this library and returns one made of the layers of the other
     architecture. DWS to NP: three layers for one; the entries of each input or output unit go to channels of their
-    own, closed for other units by units relu(x - r q), where q is 0 or 1 and r the radius. NP to DWS: the same layers, as positions are constant. DWS to GMN: types of neurons
-    and of edges are closed against each other in the same way, and messages carry sums through the network. GMN to
-    NG-GNN: the edges compute the messages, the nodes multiply the mean with the number of senders. GMN to DWS: three
-    layers for one, which bring to every weight what its ends know, pool, and map the result. The maximum of n numbers
-    takes n - 1 ReLU layers.
+    own, closed for other units by units relu(x - r q), where q is 0 or 1 and r the radius. NP to DWS: the same layers,
+    as positions are constant. DWS to GMN: types of neurons and of edges are closed against each other in the same way,
+    and messages carry sums through the network. GMN to NG-GNN: the edges compute the messages, the nodes multiply the
+    mean with the number of senders. GMN to DWS: three layers for one, which bring to every weight what its ends know,
+    pool, and map the result. The maximum of n numbers takes n - 1 ReLU layers.
 
     A network trained to edit weights, with batch normalisation and standardisation, is converted and compared on
     networks that it has not seen. Of what is not exact, the error is measured against the number of knots of a
