@@ -69,6 +69,14 @@ class TestLinearPieces:
         assert linear_pieces(equal, 0.5, 1.0).pieces.tolist() == [1]
         assert linear_pieces(equal.map(torch.zeros_like)).pieces.tolist() == [1]
 
+    def test_places_that_differ_by_rounding_are_one(self):
+        theta = draw([1, 4, 4, 1], batch=200)
+        clones = {name: theta[name][:, [0, 0, 0, 1]] for name in ("2.weight", "2.bias")}
+        theta = theta.space.features(dict(theta.items()) | clones)
+        group = theta.space.symmetry()
+        scaled = group.act(group.sample(200, torch.Generator().manual_seed(0), dtype=torch.float64), theta)
+        assert torch.equal(linear_pieces(scaled, -5.0, 5.0).pieces, linear_pieces(theta, -5.0, 5.0).pieces)
+
     def test_along_a_line_they_are_those_of_the_network_restricted_to_it(self):
         theta = draw([3, 5, 4, 1], batch=10)
         low, high = tensor(-3.0, 1.0, -2.0), tensor(2.0, -4.0, 5.0)

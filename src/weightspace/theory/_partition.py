@@ -17,7 +17,7 @@ __all__ = ["PartitionOfUnity"]
 class PartitionOfUnity(nn.Module):
     """Approximates an operator by its values at M functions, weighted by how near the input function is to each.
 
-    The weight of centre m is lambda_m(f) = max(0, r - |f - f_m|), divided by the sum over m, where |.| is the largest
+    The weight of centre m is lambda_m(f) = max(0, r - d(f, f_m)), divided by the sum over all m, where d is the largest
     difference at given probes. If the operator moves functions by no more than it is given, the error is below r,
     because only centres nearer than r take part.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from ...nn import merge_ensemble
 from ...space import WeightFeatures, WeightSpace, mlp
@@ -70,10 +72,12 @@ def capacity() -> Evidence:
     excess = min(reached - bound for reached, bound in zip(trained, lower, strict=True))
     measured.append(Measurement.at_least("gradient descent: smallest excess over the lower bound", excess, 0.0))
 
+    example, counts = _example(), {inputs: _counts(inputs) for inputs in (1, 2)}
+
     def draw(figure: Figure) -> None:
-        pieces, counts, errors = figure.subplots(1, 3)
-        _draw_breakpoints(pieces)
-        _draw_counts(counts)
+        bends, pieces, errors = figure.subplots(1, 3)
+        _draw_example(bends, *example)
+        _draw_counts(pieces, counts)
         errors.plot(networks, explicit, "C0o-", label="explicit networks")
         errors.plot(networks, trained, "C2^:", label="gradient descent")
         errors.plot(networks, lower, "C1s--", label="lower bound")
@@ -128,38 +132,46 @@ def _random_networks() -> list[Measurement]:
 
 def _regions() -> list[Measurement]:
     """Regions of ensembles of random networks d-8-1, counted."""
-    measured = []
-    for inputs, networks in ((1, (1, 2, 4, 8)), (2, (1, 2, 4, 8)), (3, (1, 2))):
-        for k in networks:
-            space = mlp([inputs, 8, 1])
-            found = int(count_regions(merge_ensemble(space, _random(space, 1, k))[1]))
-            name = f"regions of {k} random networks {space.summary()}"
-            measured.append(Measurement.equal(name, found, max_pieces(space, k)))
-    return measured
+    return [
+        Measurement.equal(f"regions of {k} random networks {inputs}-8-1", found, bound)
+        for inputs, networks in ((1, (1, 2, 4, 8)), (2, (1, 2, 4, 8)), (3, (1, 2)))
+        for k, (found, bound) in _counts(inputs, networks).items()
+    ]
 
 
-def _draw_breakpoints(axes: Axes) -> None:
-    """A random network, and the points where it bends."""
-    space = mlp([1, 4, 4, 1])
-    theta = _random(space, 300)
+_DRAWN = mlp([1, 4, 4, 1])
+
+
+def _example() -> tuple[Tensor, Tensor]:
+    """Of random networks the one that bends most often: the ends of its pieces, and its values there."""
+    theta = _random(_DRAWN, 300)
     found = linear_pieces(theta, -3.0, 3.0)
     best = int(found.pieces.argmax())
     x = torch.cat([torch.tensor([-3.0, 3.0], dtype=torch.float64), found.breakpoints[best]]).sort().values
-    y = space.realize(theta, x[:, None])[best, :, 0]
+    return x, _DRAWN.realize(theta, x[:, None])[best, :, 0]
+
+
+def _draw_example(axes: Axes, x: Tensor, y: Tensor) -> None:
     axes.plot(x, y, "C0")
     axes.plot(x[1:-1], y[1:-1], "C1o")
-    title = f"Breakpoints of a random network {space.summary()}"
-    axes.set(title=f"{title}:\n{len(x) - 1} pieces, the bound is {max_pieces(space)}", xlabel="x", ylabel="f(x)")
+    title = f"Breakpoints of a random network {_DRAWN.summary()}:\n"
+    axes.set(title=f"{title}{len(x) - 1} pieces, the bound is {max_pieces(_DRAWN)}", xlabel="x", ylabel="f(x)")
 
 
-def _draw_counts(axes: Axes) -> None:
-    """Pieces against the number of networks, for one input and for two."""
-    networks = (1, 2, 4, 8, 16)
+def _counts(inputs: int, networks: Sequence[int] = (1, 2, 4, 8)) -> dict[int, tuple[int, int]]:
+    """For some k the regions of k random networks with 8 hidden units, and their bound."""
+    space = mlp([inputs, 8, 1])
+    return {
+        k: (int(count_regions(merge_ensemble(space, _random(space, 1, k))[1])), max_pieces(space, k)) for k in networks
+    }
+
+
+def _draw_counts(axes: Axes, counts: dict[int, dict[int, tuple[int, int]]]) -> None:
     for inputs, colour in ((1, "C0"), (2, "C1")):
-        space = mlp([inputs, 8, 1])
-        found = [int(count_regions(merge_ensemble(space, _random(space, 1, k))[1])) for k in networks]
+        networks = list(counts[inputs])
+        found, bound = zip(*counts[inputs].values(), strict=True)
         axes.plot(networks, found, f"{colour}o", label=f"{inputs} input{'s'[: inputs - 1]}, counted")
-        axes.plot(networks, [max_pieces(space, k) for k in networks], f"{colour}--", label="bound")
+        axes.plot(networks, bound, f"{colour}--", label="bound")
     axes.set(title="Pieces of the mean of k networks\nwith 8 hidden units", xlabel="networks k", ylabel="pieces")
     axes.set(xscale="log", yscale="log")
     axes.legend()

@@ -72,6 +72,9 @@ def partition() -> Evidence:
     measured.append(Measurement.within("slope of the radius, on logarithmic scales", slope, -0.6, -0.4))
     measured += [*_forms(), *_collapse(), *_in_the_order_of_the_input()]
 
+    one = ramps(torch.tensor([0.8]), torch.tensor([0.35]))
+    wanted, found = _zoomed(one)[0], {m: unity.combine(one, _X)[0, :, 0] for m, unity in unities.items()}
+
     def draw(figure: Figure) -> None:
         errors, example = figure.subplots(1, 2)
         balls = [m * m for m in sizes]
@@ -80,11 +83,9 @@ def partition() -> Evidence:
         errors.set(title="All functions s relu(x - t), zoomed by 4", xlabel="centres M", ylabel="largest error")
         errors.set(xscale="log", yscale="log")
         errors.legend()
-        theta = ramps(torch.tensor([0.8]), torch.tensor([0.35]))
-        example.plot(_X, _zoomed(theta)[0], "C1", label="wanted")
+        example.plot(_X, wanted, "C1", label="wanted")
         for m, style in ((3, "C2:"), (9, "C0--")):
-            with torch.no_grad():
-                example.plot(_X, unities[m].combine(theta, _X)[0, :, 0], style, label=f"from {m * m} centres")
+            example.plot(_X, found[m], style, label=f"from {m * m} centres")
         example.set(title="One of them", xlabel="x", ylabel="zoomed function")
         example.legend()
 

@@ -88,7 +88,7 @@ def _target(x: Tensor) -> Tensor:
     return TiledZoom(2 * _TEETH).fold(x) * heights[(_TEETH * x).long().clamp(max=_TEETH - 1)]
 
 
-def descent(networks: tuple[int, ...], restarts: int = 8, steps: int = 600) -> list[float]:
+def descent(networks: tuple[int, ...], restarts: int = 8, steps: int = 400) -> list[float]:
     """For each k the best error of gradient descent on k networks 1-3-1, merged into one.
 
     It starts at interpolants of the teeth, the first one with even knots, the others with random ones, more of them
