@@ -72,6 +72,12 @@ def test_nearest_networks_of_the_two_orbits():
     assert min(distances) == 4
 
 
+def test_the_norm_of_the_gram_matrix_does_not_separate_the_longer_cycles():
+    pair = wl_pair("c12")
+    assert gram_norm(pair.both).tolist() == [36, 36]
+    assert torch.linalg.matrix_rank(pair.both["2.weight"][..., 0]).tolist() == [5, 6]
+
+
 def test_adjacency_matrices_are_a_trap():
     """The 6-cycle and two triangles are different graphs, yet rows and columns are permuted independently."""
     cycle = torch.eye(6).roll(1, 0) + torch.eye(6).roll(-1, 0)
