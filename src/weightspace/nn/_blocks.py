@@ -51,7 +51,7 @@ class Member:
         parameter: its position in the space.
         role: what it is to its nodes or edges, alike in all layers and in all architectures of a family.
         shape: of the parameter.
-        order: the axes of a tensor [batch, *shape, channels]: of nodes or edges in the order of these, then plain ones.
+        order: the axes of a tensor ``[batch, *shape, channels]``: of nodes or edges in their order, then plain ones.
         plain: sizes of the plain axes.
     """
 
@@ -62,7 +62,7 @@ class Member:
     plain: tuple[int, ...]
 
     def fold(self, theta: WeightFeatures, *shape: int) -> Float[Tensor, "batch *nodes features"]:
-        """The parameter's tensor as features of nodes or edges: [*shape, plain axes * channels]."""
+        """The parameter's tensor as features of nodes or edges: ``[*shape, plain axes * channels]``."""
         ordered = theta.tensors[self.parameter].permute(self.order)
         return ordered.reshape(*shape, math.prod(self.plain) * theta.channels)
 
