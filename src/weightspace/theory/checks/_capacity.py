@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "capacity"
 
-_DESCENT = (0.24, 0.25, 0.25, 0.25, 0.12, 0.13, 0.12)  # as first found, for k = 1, 2, ..., on positions and heights
+_DESCENT = (0.24, 0.25, 0.25, 0.25, 0.12, 0.13, 0.12)  # for k = 1, 2, ..., on the places and heights of knots
 
 
 @statement(
@@ -173,5 +173,6 @@ def _draw_counts(axes: Axes, counts: dict[int, dict[int, tuple[int, int]]]) -> N
         axes.plot(networks, found, f"{colour}o", label=f"{inputs} input{'s'[: inputs - 1]}, counted")
         axes.plot(networks, bound, f"{colour}--", label="bound")
     axes.set(title="Pieces of the mean of k networks\nwith 8 hidden units", xlabel="networks k", ylabel="pieces")
-    axes.set(xscale="log", yscale="log")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
     axes.legend()
