@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import weightspace as ws
 from weightspace.space import from_description
@@ -103,3 +104,68 @@ def test_another_mask_is_another_function():
 
 def test_the_repr_is_one_line(space):
     assert repr(space) == "WeightSpace(1-4-2, 346 weights in 8 parameters)"
+
+
+class Scaled(nn.Module):
+    """Units with a factor that only some weights allow."""
+
+    def __init__(self, factor, start):
+        super().__init__()
+        self.first, self.last, self.factor = nn.Linear(3, 5), nn.Linear(5, 2), factor
+        self.sigma = nn.Parameter(torch.full((5,), start))
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x) * self.factor(self.sigma)))
+
+
+@pytest.mark.parametrize(
+    ("factor", "start"),
+    [(torch.sqrt, 1.0), (torch.log, 3.0), (lambda s: torch.sqrt(1 - s), 0.5), (lambda s: torch.rsqrt(-s), -1.0)],
+)
+def test_weights_that_must_be_positive(factor, start):
+    net = Scaled(factor, start)
+    space = ws.from_module(net, torch.randn(2, 3))
+    assert any(factor.permutes for factor in space.symmetry().factors)
+    theta, x = space.stack([net]).to(torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    group = space.symmetry()
+    moved = space.realize(group.act(group.sample(1, dtype=torch.float64), theta), x)
+    torch.testing.assert_close(moved, space.realize(theta, x), rtol=1e-9, atol=1e-12)
+
+
+def test_a_variance_of_any_name():
+    class Norm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 2, 1)
+            self.register_buffer("center", torch.zeros(4))
+            self.register_buffer("spread", torch.ones(4))
+
+        def forward(self, x):
+            return self.last(torch.relu(F.batch_norm(self.first(x), self.center, self.spread)))
+
+    space = ws.from_module(Norm(), torch.randn(2, 2, 5, 5))
+    assert any(factor.permutes for factor in space.symmetry().factors)
+
+
+def test_outputs_that_are_never_finite():
+    net = nn.Sequential(nn.Linear(3, 4), Scaled(torch.log, -1.0))
+    net[1].first = nn.Linear(4, 5)
+    with pytest.raises(ws.SpaceError, match=r"not finite, .*: operation aten.log.default at '1' \(.*Scaled\) gives"):
+        ws.from_module(net, torch.randn(2, 3))
+
+
+def test_complex_parameters_are_named():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2, dtype=torch.complex64))
+    with pytest.raises(ws.SpaceError, match=r"parameter '1\.weight' is complex"):
+        ws.from_module(net, torch.randn(2, 3))
+
+
+def test_buffers_of_a_module_in_training_are_left_alone():
+    norm = nn.utils.parametrizations.spectral_norm
+    net = nn.Sequential(norm(nn.Conv2d(2, 4, 3)), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), norm(nn.Linear(36, 2)))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    assert net.training
+    ws.from_module(net, torch.randn(2, 2, 5, 5))
+    assert net.training
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]), name

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,13 +16,23 @@ from torch.export import ExportedProgram
 from ..._errors import SpaceError
 from .._program import plain_attention
 
-__all__ = ["export"]
+__all__ = ["evaluation_mode", "export"]
+
+
+@contextlib.contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """A module in evaluation mode, where nothing that it does changes its buffers, and then in its own again."""
+    modes = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode
 
 
 def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
-    """The graph of a module in evaluation mode; SpaceError if its control flow depends on data."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
+    """The graph of a module that is in evaluation mode; SpaceError if its control flow depends on data."""
     noise = logging.getLogger("torch._subclasses.fake_tensor")  # it prints what the error below says
     quiet, noise.disabled = noise.disabled, True
     try:
@@ -42,8 +53,6 @@ def export(module: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
         ) from error
     finally:
         noise.disabled = quiet
-        for m, mode in modes.items():
-            m.training = mode
 
 
 def _writes_through_views(program: ExportedProgram) -> bool:

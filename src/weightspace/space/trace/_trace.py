@@ -18,7 +18,7 @@ from .._labels import Block, Parameter, StoredTensor
 from .._program import Program
 from .._space import WeightSpace
 from ._chain import as_chain
-from ._export import export
+from ._export import evaluation_mode, export
 from ._groups import Groups
 from ._initial import initial, is_statistic
 from ._op import Traced, stuck
@@ -71,6 +71,16 @@ def from_module(
             raise SpaceError(
                 f"example_input: expected a tensor with a batch axis, or a tuple of such; input {i} is {found}"
             )
+    if odd := [name for name, parameter in module.named_parameters() if parameter.is_complex()]:
+        raise SpaceError(
+            f"parameter {odd[0]!r} is complex; weights are real numbers here. Keep its real and imaginary parts as "
+            "parameters of their own"
+        )
+    with evaluation_mode(module):
+        return _traced(module, inputs, unsupported)
+
+
+def _traced(module: nn.Module, inputs: tuple[Any, ...], unsupported: Literal["error", "trivial"]) -> WeightSpace:
     program = export(module, inputs)
     walk = Walk(program, unsupported)
     walk.run()

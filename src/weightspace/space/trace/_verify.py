@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ..._errors import SpaceError
 from .._symmetry import GroupElement, SymmetryGroup
+from ._walk import place_of
 
 if TYPE_CHECKING:
     from .._space import WeightSpace
@@ -24,15 +25,20 @@ TOLERANCE = 1e-10
 
 
 class _Weights(NamedTuple):
-    """Random weights, drawn when they are asked for, so that one tensor of them is held at a time."""
+    """Random weights, drawn when they are asked for, so that one tensor of them is held at a time.
+
+    Those near the module's own differ by no more than half of each, which leaves positive ones positive.
+    """
 
     space: WeightSpace
     variances: frozenset[str]
-    seed: int
+    near: bool = False
 
-    def draw(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        generator = torch.Generator().manual_seed(hash_of(name) + self.seed)
-        drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
+    def draw(self, name: str, own: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(hash_of(name))
+        if self.near and not own.is_meta and own.any():
+            return own.detach().cpu() * (0.5 + torch.rand(own.shape, generator=generator, dtype=torch.float64))
+        drawn = torch.randn(own.shape, generator=generator, dtype=torch.float64)
         if name in self.variances:
             return drawn.square() + 0.5
         fan_in = drawn[0].numel() if drawn.dim() > 1 else 1
@@ -47,9 +53,11 @@ def hash_of(name: str) -> int:
 class _Interpreter(fx.Interpreter):
     """Runs the graph in float64 on the CPU; weights come from a function of their names."""
 
-    def __init__(self, program: ExportedProgram, weights: Any, inputs: list[Any]) -> None:
+    def __init__(
+        self, program: ExportedProgram, weights: Any, inputs: list[Any], culprits: list[tuple[bool, fx.Node]] | None
+    ) -> None:
         super().__init__(program.graph_module)
-        self.weights = weights
+        self.weights, self.culprits = weights, culprits
         self.specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
         self.program, self.inputs = program, iter(inputs)
 
@@ -58,6 +66,12 @@ class _Interpreter(fx.Interpreter):
         if spec.kind == InputKind.USER_INPUT:
             return next(self.inputs)
         return spec
+
+    def run_node(self, n: fx.Node) -> Any:
+        out = super().run_node(n)
+        if self.culprits is not None and isinstance(out, Tensor) and not out.isfinite().all():
+            self.culprits.append((bool(out.isnan().any()), n))
+        return out
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> Any:
         args, kwargs = super().fetch_args_kwargs_from_env(n)
@@ -92,15 +106,7 @@ def verify(space: WeightSpace, program: ExportedProgram, inputs: tuple[Any, ...]
     group = space.symmetry()
     element = group.sample(1, torch.Generator().manual_seed(0), dtype=torch.float64, scale_range=3.0)
     flat = [_double(leaf) for leaf in pytree.tree_leaves((inputs, {}))]
-    random = [_random_like(x, i) for i, x in enumerate(flat)]
-    weights = _Weights(space, variances, 0)
-    expected = _run(program, random, weights, group, None)
-    if all(out.isfinite().all() for out in expected):
-        flat = random
-    else:  # a logarithm or a root, perhaps
-        expected = _run(program, flat, weights, group, None)
-        if not all(out.isfinite().any() for out in expected):
-            raise SpaceError("the outputs of the module are not finite, with the example input and random weights")
+    flat, weights, expected = _reference(space, program, flat, variances)
     error = _difference(_run(program, flat, weights, group, element), expected)
     if error <= TOLERANCE:
         return
@@ -119,19 +125,53 @@ def verify(space: WeightSpace, program: ExportedProgram, inputs: tuple[Any, ...]
     raise SpaceError(f"the traced group does not preserve the network: its outputs change by {error:.1e} of their size")
 
 
+def _reference(
+    space: WeightSpace, program: ExportedProgram, inputs: list[Any], variances: frozenset[str]
+) -> tuple[list[Any], _Weights, list[Tensor]]:
+    """Inputs and weights with which the outputs are finite, at least some, and these outputs."""
+    random = [_random_like(x, i) for i, x in enumerate(inputs)]
+    best, most = None, 0.0
+    for weights in (_Weights(space, variances), _Weights(space, variances, near=True)):
+        for tried in (random, inputs):  # with a logarithm or a root, the latter alone may do
+            out = _run(program, tried, weights)
+            share = min((float(t.isfinite().double().mean()) for t in out if t.numel()), default=1.0)
+            if share > most:
+                best, most = (tried, weights, out), share
+            if share == 1.0:
+                return tried, weights, out
+    if best is not None:
+        return best
+    culprits: list[tuple[bool, fx.Node]] = []
+    _run(program, inputs, weights, culprits=culprits)
+    _, node = max(culprits, key=lambda found: found[0])  # the first that is no number, else the first that is infinite
+    raise SpaceError(
+        f"the outputs of the module are not finite, neither with random weights nor near its own: operation "
+        f"{node.target} at {place_of(node)} gives what is no finite number. Initialise the module, and choose an "
+        "example input, such that its outputs are finite"
+    )
+
+
 def _run(
-    program: ExportedProgram, inputs: list[Any], weights: _Weights, group: SymmetryGroup, element: GroupElement | None
+    program: ExportedProgram,
+    inputs: list[Any],
+    weights: _Weights,
+    group: SymmetryGroup | None = None,
+    element: GroupElement | None = None,
+    culprits: list[tuple[bool, fx.Node]] | None = None,
 ) -> list[Tensor]:
+    """What the network computes, with its weights moved by a group element if there is one."""
     space = weights.space
     stored = {name: tensor for tensor in space.stored for name in (tensor.name, *tensor.aliases)}
-    matrices = None if element is None else group.sides(element, torch.zeros((), dtype=torch.float64))
+    matrices = None
+    if group is not None and element is not None:
+        matrices = group.sides(element, torch.zeros((), dtype=torch.float64))
 
     def weight(name: str) -> Tensor | None:
         if name not in stored:
             return None
         tensor = stored[name]
-        whole = weights.draw(tensor.name, tensor.shape)[None, ..., None]
-        if matrices is None:
+        whole = weights.draw(tensor.name, program.state_dict[name])[None, ..., None]
+        if group is None or matrices is None:
             return whole[0, ..., 0]
         parts = [
             group.act_on(space.parameters[space.position(block.parameter)], part, matrices)
@@ -143,7 +183,9 @@ def _run(
     torch.set_default_dtype(torch.float64)  # for states that a network makes: zeros, counters, masks
     try:
         with torch.no_grad():
-            out = _Interpreter(program, weight, inputs).run(*([None] * len(program.graph_signature.input_specs)))
+            out = _Interpreter(program, weight, inputs, culprits).run(
+                *([None] * len(program.graph_signature.input_specs))
+            )
     finally:
         torch.set_default_dtype(default)
     return [leaf for leaf in pytree.tree_leaves(out) if isinstance(leaf, Tensor) and leaf.is_floating_point()]

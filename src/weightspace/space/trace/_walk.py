@@ -21,7 +21,7 @@ from ._structure import merged
 from ._views import settle
 from ._wires import Units, fix, fresh, leaves
 
-__all__ = ["Walk"]
+__all__ = ["Walk", "place_of"]
 
 
 _ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sin": "sine", "gelu": "gelu", "silu": "silu"}
@@ -134,8 +134,8 @@ class Walk:
     def _apply(self, node: fx.Node, op: Op) -> Any:
         if _is_random(node):
             raise SpaceError(
-                f"operation {op.name} at {_path(node)} draws random numbers in evaluation mode, so that the module is "
-                "no function of its inputs"
+                f"operation {op.name} at {place_of(node)} draws random numbers in evaluation mode, so that the module "
+                "is no function of its inputs"
             )
         if op.name in RULES and (out := RULES[op.name](op)) is not None:
             return out
@@ -149,8 +149,8 @@ class Walk:
         if self.unsupported == "trivial":
             return fixed(op)
         raise SpaceError(
-            f"operation {op.name} at {_path(node)} is not known to from_module; unsupported='trivial' leaves the units "
-            "that enter it where they are"
+            f"operation {op.name} at {place_of(node)} is not known to from_module; unsupported='trivial' leaves the "
+            "units that enter it where they are"
         )
 
     def _record(self, op: Op, found: list[Any]) -> None:
@@ -232,7 +232,7 @@ def _filled(leaves_: list[Any], places: list[int], tensors: Sequence[Tensor]) ->
     return filled
 
 
-def _path(node: fx.Node) -> str:
+def place_of(node: fx.Node) -> str:
     """Where in the module an operation is."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = (stack[-1][0], stack[-1][1]) if stack else ("", "")
