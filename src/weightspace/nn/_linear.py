@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Literal, cast, get_args
 
 import torch
@@ -152,7 +153,7 @@ class EquivariantLinear(nn.Module):
 
     def terms(self) -> tuple[Term, ...]:
         """All terms: parameters to write and to read, and the neuron groups along which they are tied."""
-        return self._by_name().terms
+        return self._by_name.terms
 
     def coefficients(
         self, output: str, input: str, tied: Iterable[str] = ()
@@ -177,15 +178,20 @@ class EquivariantLinear(nn.Module):
             >>> layer.coefficients("0.weight", "0.bias", ["hidden1"]).shape
             torch.Size([4, 2, 3])
         """
-        return self._by_name().of(Term(output, input, frozenset(tied)))
+        return self._by_name.of(self.maps, Term(output, input, frozenset(tied)))
 
     def biases(self, output: str) -> Float[Tensor, "out *dense_out"]:
         """The invariant biases of one parameter, as a view; refused as `coefficients` are."""
-        return self._by_name().bias(output)
+        return self._by_name.bias(self.maps, output)
 
+    @cached_property
     def _by_name(self) -> Coefficients:
-        channels = self.in_channels, self.out_channels
-        return Coefficients(self.space, self._layouts, self._kinds, self.maps, channels)
+        if not all(isinstance(linear, nn.Linear) for linear in self.maps):
+            raise ModelError(
+                "single coefficients need a layer with neuron_map='linear' and without rank; this one has factored or "
+                "attentive maps"
+            )
+        return Coefficients(self.space, self._layouts, self._kinds, (self.in_channels, self.out_channels))
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the map."""
