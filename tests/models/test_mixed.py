@@ -182,7 +182,10 @@ def test_wider_limits():
     [
         (lambda: ws.build("scalegmn", SPACES), "scalegmn takes networks of one architecture; those of several: gmn, n"),
         (lambda: ws.build("gmn", []), "at least one weight space, found none"),
-        (lambda: ws.build("gmn", [ws.mlp([2, 3, 1]), ws.mlp([3, 3, 1])]), "'input': input, units .2,.; this network"),
+        (
+            lambda: ws.build("gmn", [ws.mlp([2, 3, 1]), ws.mlp([3, 3, 1])]),
+            "spaces of a family need the same inputs.* of neuron group 'input' number 2 in one and 3 in",
+        ),
         (lambda: ws.build("gmn", SPACES, standardize="scale"), "gmn has no option standardize"),
         (lambda: ws.build("ng-gnn", SPACES, published=True), "published: not of a family"),
         (lambda: ws.build("gmn", SPACES)(weights(SPACES[0], 1)), "torch.float32 on cpu; found 1, torch.float64"),
@@ -194,6 +197,13 @@ def test_wider_limits():
 def test_bad_input(call, message):
     with pytest.raises(ws.ModelError, match=message):
         call()
+
+
+def test_the_symmetry_that_is_claimed():
+    net = build("gmn", "equivariant", SPACES[3:5])
+    assert list(net.symmetries) == SPACES[3:5]
+    for group in net.symmetries.values():
+        assert_equivariant(net, group.space, group=group)
 
 
 def test_training_on_different_depths_and_widths():

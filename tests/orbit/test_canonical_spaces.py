@@ -2,6 +2,7 @@ import pytest
 import torch
 from _orbits import check_form, error, networks, orders
 from _spaces import attention_space, norm_space, residual_space, small_spaces
+from torch import nn
 
 import weightspace as ws
 from weightspace.group import MONOMIAL, PERMUTATION, POSITIVE_MONOMIAL, SIGNED_PERMUTATION, TRIVIAL
@@ -164,5 +165,17 @@ def test_a_loop_alone_orders_its_units_by_colours():
 
 @pytest.mark.parametrize("factor", [SIGNED_PERMUTATION, POSITIVE_MONOMIAL])
 def test_a_loop_alone_does_not_determine_scales(factor):
-    with pytest.raises(ws.SymmetryError, match=r"neuron group 'a': no parameter determines its scales.* are none"):
+    message = r"neuron group 'a': no parameter determines its scales.* are none. Leave .*: group=\"permutation\", or"
+    with pytest.raises(ws.SymmetryError, match=message):
         ws.canonicalize(networks(LOOP_ONLY), SymmetryGroup(LOOP_ONLY, (TRIVIAL, factor, TRIVIAL)))
+
+
+def test_what_the_message_about_scales_says_works():
+    net = nn.Sequential(nn.Linear(3, 8), nn.GroupNorm(2, 8), nn.ReLU(), nn.Linear(8, 2))
+    space = ws.from_module(net, torch.randn(4, 3))
+    theta = networks(space)
+    with pytest.raises(ws.SymmetryError, match=r"Leave the scales out: group=\"permutation\", or restricted"):
+        ws.canonicalize(theta)
+    for group in (space.symmetry("permutation"), space.symmetry().restricted(scales=False)):
+        moved = group.act(group.sample(len(theta), dtype=theta.dtype), theta)
+        assert error(ws.canonicalize(moved, group).theta, ws.canonicalize(theta, group).theta) <= 1e-12

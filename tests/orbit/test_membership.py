@@ -242,6 +242,7 @@ SPACE = ws.mlp([2, 3, 1])
             "2 networks in torch.float64, 2 in torch.float32",
         ),
         (lambda: ws.same_orbit(networks(SPACE), networks(SPACE), tolerance=2), "from 0 to 1, found 2"),
+        (lambda: ws.same_orbit(networks(SPACE), networks(SPACE), tolerance="1"), "from 0 to 1, found '1'"),
         (lambda: ws.same_orbit(networks(SPACE), networks(ws.mlp([2, 4, 1]))), "different weight spaces: widths"),
     ],
 )

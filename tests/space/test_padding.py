@@ -102,3 +102,9 @@ def test_bad_input(given, message):
         given = given(*(weights(ws.mlp([2, n, 1]), 1) for n in (3, 5)))
     with pytest.raises(ws.SpaceError, match=message):
         ws.pad(given)
+
+
+@pytest.mark.parametrize("waste", [0, 0.99, float("nan"), "2"])
+def test_waste_below_one(waste):
+    with pytest.raises(ws.SpaceError, match=r"waste: expected a number from 1 on"):
+        ws.pad([weights(ws.mlp([2, 3, 1]), 1)], waste=waste)

@@ -286,7 +286,7 @@ def damaged(folder: Path) -> dict[str, str]:
         "cut.safetensors": "cannot be read: .*",
         "empty.safetensors": "cannot be read: .*",
         "cut-2.pt": "cannot be read: .*",
-        "empty-2.pt": "cannot be read: EOFError",
+        "empty-2.pt": "cannot be read: it is damaged, or no file that torch.save wrote .EOFError",
         "evil.pt": r"a pickle that holds more than tensors \(exec\), and may run any code .* refused",
         "pickled.pth": r"a pickle that holds more than tensors \(torch\.nn\.modules\.linear\.Linear\).* refused",
         "shape.safetensors": r"tensor '0\.weight': expected shape \(4, 2\), found \(4, 3\)",
@@ -546,3 +546,38 @@ def test_names_go_with_a_table_of_the_user(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert np.allclose([accuracy[name] for name in found.names], [0.1, 0.2, 0.3, 0.4])
     assert same(found.theta, theta[[1, 3, 2, 0]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_dtypes_that_only_store(tmp_path: Path, dtype: torch.dtype) -> None:
+    theta = networks(2)
+    write_checkpoints(theta[0], tmp_path, names=["a"])
+    save_file({key: value.to(dtype) for key, value in SPACE.unstack(theta[1])[0].items()}, tmp_path / "b.safetensors")
+    with pytest.raises(
+        ZooError, match=r"b\.safetensors: '0\.weight' is torch\.float8.* cast it, with dtype=torch.float32"
+    ):
+        read(tmp_path)
+    with pytest.warns(UserWarning, match=r"left out 1 of 2 checkpoints: .*b\.safetensors"):
+        assert read(tmp_path, skip_damaged=True).names == ("a",)
+    assert len(read(tmp_path, dtype=torch.float32)) == 2
+
+
+def test_a_text_file_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "b.pt").write_text("hello, this is text")
+    with pytest.raises(ZooError, match=r"b\.pt: cannot be read: it is damaged, or no file that torch.save wrote"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda folder: read(None), "path: expected a path, or a list of paths, found NoneType"),
+        (lambda folder: read([None]), "path: expected a path, or a list of paths, found NoneType"),
+        (lambda folder: write_checkpoints(None, folder), "expected weight features, .*; found NoneType"),
+        (lambda folder: write_checkpoints(nn.Linear(2, 2), folder), "expected weight features, .*; found Linear"),
+        (lambda folder: write_checkpoints(networks(), None), "path: expected the path of a folder, found NoneType"),
+    ],
+)
+def test_arguments_of_other_types(call: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match=message):
+        call(tmp_path)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._errors import ModelError
 from ..nn import SpaceFamily
-from ..space import PaddedBatch, WeightFeatures, pad
+from ..space import PaddedBatch, SymmetryGroup, WeightFeatures, WeightSpace, pad
 from ._metanetwork import Body, Ports, Task
 
 __all__ = ["MixedMetanetwork"]
@@ -45,6 +45,11 @@ class MixedMetanetwork(nn.Module):
         self.family, self.task, self.in_channels = space, task, in_channels
         ports = Ports(task, in_channels, out_channels if task == "equivariant" else out_features, in_channels)
         self.net = make(space, ports, **options).net
+
+    @property
+    def symmetries(self) -> dict[WeightSpace, SymmetryGroup]:
+        """The group that it respects on each architecture that it was built for: permutations of hidden units."""
+        return {space: space.symmetry("permutation") for space in self.family.spaces}
 
     def forward(self, theta: PaddedBatch | WeightFeatures) -> PaddedBatch | WeightFeatures | Tensor:
         """Weight features of the same networks, or a tensor ``[networks, out_features]`` in the order given to `pad`.

@@ -53,6 +53,7 @@ class SpaceFamily:
         self.edges: Roles = {}
         for graph in graphs:
             for node_set in graph.sets.values():
+                self._check_ends(node_set)
                 _widen(self.sets, set_key(node_set), _code_sizes(node_set))
             for roles, member in _members(graph, self.nodes, self.edges):
                 _widen(roles, member.role, tuple(max(n, taps or 0) for n in member.plain))
@@ -72,6 +73,14 @@ class SpaceFamily:
         """Whether a node stands for one number at most, and an edge does, in all architectures."""
         one = len(self.nodes) <= 1 and len(self.edges) <= 1
         return one and all(math.prod(n) == 1 for roles in (self.nodes, self.edges) for n in roles.values())
+
+    def _check_ends(self, node_set: NodeSet) -> None:
+        known = self.sets.get(set_key(node_set), sizes := _code_sizes(node_set))
+        if node_set.kind != "hidden" and known != sizes:
+            raise ModelError(
+                "all spaces of a family need the same inputs and outputs; the units of neuron group "
+                f"{node_set.name!r} number {_number(known)} in one and {_number(sizes)} in another"
+            )
 
     def check(self, space: WeightSpace) -> None:
         """Refuses an architecture that is beyond the limits; `GraphEncoder` looks up the activations.
@@ -123,6 +132,10 @@ def _key(kind: Kind, place: int, fixed: tuple[bool, ...]) -> str:
 
 def _code_sizes(node_set: NodeSet) -> tuple[int, ...]:
     return tuple(size if fixed else 1 for size, fixed in zip(node_set.sizes, node_set.fixed, strict=True))
+
+
+def _number(sizes: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes))
 
 
 def _members(graph: Graph, nodes: Roles, edges: Roles) -> list[tuple[Roles, Member]]:

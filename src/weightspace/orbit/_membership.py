@@ -67,8 +67,9 @@ def same_orbit(
         raise SymmetryError(
             f"the batches do not pair up: {len(theta)} networks in {theta.dtype}, {len(phi)} in {phi.dtype}"
         )
-    if not 0 <= (tolerance := _default(theta, tolerance)) < 1:
+    if tolerance is not None and not (isinstance(tolerance, int | float) and 0 <= tolerance < 1):
         raise SymmetryError(f"tolerance: expected a number from 0 to 1, found {tolerance!r}")
+    tolerance = _default(theta, tolerance)
     theta, phi = theta.detach(), phi.detach()
     ours, sorting = _normal(theta, group)
     theirs, _ = _normal(phi, group)

@@ -112,7 +112,8 @@ def _refusal(group: SymmetryGroup, name: str, found: dict[str, list[Carrier]]) -
         )
     return (
         f"neuron group {name!r}: no parameter determines its scales; it needs one that carries it once, and whose "
-        f"other axes are normalised before. Its parameters are {names}"
+        f"other axes are normalised before. Its parameters are {names}. Leave the scales out: "
+        'group="permutation", or restricted(scales=False)'
     )
 
 

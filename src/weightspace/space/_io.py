@@ -83,6 +83,11 @@ def _check_state(space: WeightSpace, state: Mapping[str, Tensor], first: Mapping
                 f"{what}: {stored.name!r} is {tensor.dtype}, in network 0 it is {_one_of(stored, first).dtype}; "
                 "networks of one batch have one dtype"
             )
+        if tensor.is_floating_point() and tensor.element_size() < 2:
+            raise SpaceError(
+                f"{what}: {stored.name!r} is {tensor.dtype}, a dtype to store weights that torch cannot compute with; "
+                "cast it, with dtype=torch.float32 in read_checkpoints, or tensor.to(...)"
+            )
         for alias in stored.aliases:
             if alias in state and not torch.equal(state[alias], tensor):
                 raise SpaceError(

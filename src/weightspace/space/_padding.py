@@ -35,7 +35,7 @@ def pad(networks: Sequence[WeightFeatures], *, waste: float = 2.0) -> PaddedBatc
         waste: a bucket is split where padding would make it more than so many times as large.
 
     Raises:
-        SpaceError: for no networks, or for such that differ in channels, dtype or device.
+        SpaceError: for no networks, for such that differ in channels, dtype or device, and a waste below 1.
 
     Example:
         >>> import weightspace as ws
@@ -45,6 +45,8 @@ def pad(networks: Sequence[WeightFeatures], *, waste: float = 2.0) -> PaddedBatc
     """
     networks = list(networks) if isinstance(networks, Iterable) else [networks]
     _check(networks)
+    if not isinstance(waste, int | float) or not waste >= 1:
+        raise SpaceError(f"waste: expected a number from 1 on, of how many times as large a bucket is; found {waste!r}")
     groups: dict[Any, list[int]] = {}
     for i, theta in enumerate(networks):
         groups.setdefault(_skeleton(theta.space), []).append(i)

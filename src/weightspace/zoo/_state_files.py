@@ -46,7 +46,10 @@ def find_networks(paths: Paths) -> dict[str, Path]:
         base = folder.parent if found == [folder] else folder
         where = str(paths)
     else:
-        found = [network for path in paths for network in _networks(Path(path).absolute())]
+        listed = list(paths) if isinstance(paths, Iterable) else [paths]
+        if wrong := [type(path).__name__ for path in listed if not isinstance(path, str | os.PathLike)]:
+            raise ZooError(f"path: expected a path, or a list of paths, found {wrong[0]}")
+        found = [network for path in listed for network in _networks(Path(path).absolute())]
         base = Path(os.path.commonpath([network.parent for network in found])) if found else Path()
         where = "the list of paths"
     if not found:
@@ -142,7 +145,9 @@ def _content(file: Path) -> Any:
         ) from error
     except Exception as error:  # parsers of damaged files raise errors of any type
         reason = str(error).partition("\n")[0]
-        raise ZooError(f"cannot be read: {reason or type(error).__name__}") from error
+        if not isinstance(error, OSError) and file.suffix.lower() != ".safetensors":  # reason: where a parser stopped
+            reason = f"it is damaged, or no file that torch.save wrote ({type(error).__name__}: {reason})"
+        raise ZooError(f"cannot be read: {reason}") from error
 
 
 def _state(content: Any) -> dict[str, Tensor]:

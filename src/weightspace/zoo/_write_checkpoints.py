@@ -54,9 +54,11 @@ def write_checkpoints(
         raise ZooError(f"format: expected one of {', '.join(get_args(Format))}, found {format!r}")
     if config is not None and format != "huggingface":
         raise ZooError(f"config goes with format 'huggingface' only, found {format!r}")
+    check_raw(theta)
     if len(theta) == 0:
         raise ZooError("expected at least 1 network, found 0")
-    check_raw(theta)
+    if not isinstance(path, str | os.PathLike):
+        raise ZooError(f"path: expected the path of a folder, found {type(path).__name__}")
     names = _checked_names(names, len(theta))
     suffix = "" if format == "huggingface" else f".{format}"
     targets = [Path(path) / f"{name}{suffix}" for name in names]

@@ -174,6 +174,10 @@ def write_zoo(
 
 def check_raw(theta: WeightFeatures) -> None:
     """ZooError unless these are finite raw weights."""
+    if not isinstance(theta, WeightFeatures):
+        raise ZooError(
+            f"expected weight features, as space.stack([...]) makes them of modules; found {type(theta).__name__}"
+        )
     if theta.channels != 1:
         raise ZooError(f"raw weights have 1 channel, found {theta.channels}; select one channel first")
     broken = [name for name, tensor in theta.items() if not torch.isfinite(tensor).all()]
