@@ -20,7 +20,7 @@ from ._changes import generator
 NAME = "general-position"
 
 SPACE = mlp([2, 32, 32, 1])
-BITS = {16: (0.97, 0.995), 12: (0.70, 0.78), 8: (0.003, 0.018)}  # the bounds hold for 300 networks at two deviations
+BITS = {16: (0.97, 0.995), 12: (0.70, 0.78), 8: (0.003, 0.018)}  # what 300 networks give is within, too
 
 
 @statement(
