@@ -44,17 +44,17 @@ def trained(make: Callable[[], nn.Module], seed: int, images: torch.Tensor, labe
 
 
 def main() -> None:
-    pixels, digits = mnist5k()
-    images, labels = torch.as_tensor(pixels).float().reshape(-1, 1, 28, 28) / 255, torch.as_tensor(digits).long()
+    images, labels = map(torch.as_tensor, mnist5k())
+    images, labels = images.float().reshape(-1, 1, 28, 28) / 255, labels.long()
     train, test = slice(0, 4000 if FULL else 1000), slice(4000, 5000 if FULL else 4300)
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for panel, make in zip(figure.subplots(1, 2), (mlp, cnn), strict=True):
         networks = [trained(make, seed, images[train], labels[train]) for seed in range(2 * PAIRS)]
         space = ws.from_module(make(), images[:2])
         a, b = space.stack(networks[:PAIRS]), space.stack(networks[PAIRS:])
-        seen = list(images[train][:1000].split(250))  # what running statistics are computed on again
+        seen = list(images[train][:1000].split(250)) if make is cnn else None  # for new running statistics
         lines = {"as trained": ws.merge(a, b, PLACES, align=False), "aligned": ws.merge(a, b, PLACES)}
-        if make is cnn:
+        if seen:
             lines["aligned, statistics reset"] = ws.merge(a, b, PLACES, data=seen)
         if importlib.util.find_spec("rebasin"):
             from rebasin import PermutationCoordinateDescent
@@ -62,14 +62,14 @@ def main() -> None:
             others = copy.deepcopy(networks[PAIRS:])
             for pair in zip(networks, others, strict=False):
                 PermutationCoordinateDescent(*pair, images[:2]).rebasin()
-            moved = space.stack(others)  # it leaves the running statistics where they were
-            lines["rebasin, reset"] = ws.merge(a, moved, PLACES, align=False, data=seen if make is cnn else None)
+            lines["rebasin, reset"] = ws.merge(a, space.stack(others), PLACES, align=False, data=seen)
         for name, line in lines.items():
             with torch.no_grad():
                 outputs = torch.cat([space.realize(line[i : i + 8], images[test]) for i in range(0, len(line), 8)])
             loss = torch.stack([F.cross_entropy(out, labels[test]) for out in outputs]).view(PAIRS, -1)
             barrier = (loss - torch.lerp(loss[:, :1], loss[:, -1:], PLACES)).amax(1)
-            print(f"{make.__name__}, {name:26} barrier of the test loss {barrier.mean():.3f} ± {barrier.std():.3f}")
+            numbers = f"{barrier.mean():.3f} ± {barrier.std():.3f}, loss at the end {loss[:, -1].mean():.3f}"
+            print(f"{make.__name__}, {name:24} barrier of the test loss {numbers}")
             panel.plot(PLACES, loss.mean(0), label=name)
         panel.set(title=make.__name__.upper(), xlabel="place between the two networks", ylabel="test loss")
         panel.legend()

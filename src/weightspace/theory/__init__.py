@@ -20,6 +20,7 @@ from ._general_position import (
 )
 from ._gmn_to_dws import gmn_to_dws
 from ._gmn_to_ng import gmn_to_ng
+from ._map import ExpressivityMap, Verdict, expressivity_map
 from ._maximum import max_to_dws
 from ._np_to_dws import np_to_dws
 from ._operators import EquivariantPair, equivariant_pair
@@ -39,6 +40,7 @@ __all__ = [
     "Census",
     "EquivariantPair",
     "Evidence",
+    "ExpressivityMap",
     "ForwardPassNetwork",
     "GeneralPosition",
     "LinearPieces",
@@ -49,6 +51,7 @@ __all__ = [
     "Simulation",
     "Statement",
     "TiledZoom",
+    "Verdict",
     "ambiguous_classes",
     "binary_orbits",
     "capacity_lower_bound",
@@ -59,6 +62,7 @@ __all__ = [
     "dws_to_gmn",
     "dws_to_np",
     "equivariant_pair",
+    "expressivity_map",
     "forward_radius",
     "function_difference",
     "general_position_probability",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement, permutations
+from itertools import combinations_with_replacement, permutations, product
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from .._errors import TheoryError
 from ..orbit import wl_colors
-from ..space import WeightFeatures
+from ..space import WeightFeatures, mlp
 from ._outputs import random_outputs
 from ._pairs import with_inner_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Census", "ambiguous_classes", "binary_orbits", "census"]
+__all__ = ["Census", "ambiguous_classes", "binary_orbits", "census", "one_layer_orbits"]
 
 _LIMIT = 10**7  # matrices to enumerate: some seconds
 _ROUNDING = 1e-18  # distances below are drawn as this
@@ -113,6 +113,21 @@ def ambiguous_classes(rows: int, columns: int) -> tuple[WeightFeatures, ...]:
     occurring = torch.cat([color.sort(dim=1).values for color in colors.values()], dim=1)
     _, number, sizes = occurring.unique(dim=0, return_inverse=True, return_counts=True)
     return tuple(orbits[(number == c).nonzero().squeeze(1)] for c in (sizes > 1).nonzero().squeeze(1))
+
+
+def one_layer_orbits() -> WeightFeatures:
+    """Networks 1-3-1 of each of the multisets of three neurons whose weights and biases are 0 or 1."""
+    neurons = torch.tensor(list(product((0.0, 1.0), repeat=3)), dtype=torch.float64)
+    chosen = torch.tensor(list(combinations_with_replacement(range(len(neurons)), 3)))
+    weight, bias, outgoing = neurons[chosen].unbind(2)
+    zero = weight.new_zeros(len(weight), 1)
+    tensors: dict[str, Tensor] = {
+        "0.weight": weight[:, :, None],
+        "0.bias": bias,
+        "2.weight": outgoing[:, None],
+        "2.bias": zero,
+    }
+    return mlp([1, 3, 1]).features({name: tensor[..., None] for name, tensor in tensors.items()})
 
 
 def census(

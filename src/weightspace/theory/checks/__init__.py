@@ -10,6 +10,7 @@ from . import (
     _equivariant_operators,
     _forward_pass,
     _general_position,
+    _map,
     _partition,
     _symmetries,
     _wl,
@@ -32,6 +33,7 @@ ORDER = tuple(
         _capacity,
         _partition,
         _equivariant_operators,
+        _map,
     )
 )
 """The names of all statements, in the order in which they build on each other."""

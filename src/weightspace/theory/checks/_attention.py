@@ -65,7 +65,7 @@ def attention() -> Evidence:
     """One layer in closed form, sums from uniform attention, depth, and the two designs."""
     curves = torch.tensor([_one_layer(scale) for scale in _SCALES])
     depth = {kind: [_stacked_gap(kind, layers) for layers in _LAYERS] for kind in ("c8", "c12")}
-    measured = (*_example(curves), *_uniform(), *_depth(depth["c12"]), *_designs())
+    measured = (*_example(curves), *uniform_attention(), *_depth(depth["c12"]), *_designs())
     return Evidence(measured, lambda figure: _draw(figure, curves, depth))
 
 
@@ -115,7 +115,7 @@ def _make_uniform(layer: NeuronAttention) -> None:
         parameter[: 2 * layer.channels] = 0
 
 
-def _uniform() -> Iterator[Measurement]:
+def uniform_attention() -> Iterator[Measurement]:
     """Sums over rows and columns from uniform attention, on a random network."""
     space = mlp([2, 5, 4, 3])
     layer = NeuronAttention(space, 1, 1).double()

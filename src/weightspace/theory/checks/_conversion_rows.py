@@ -24,6 +24,7 @@ __all__ = [
     "against_radius",
     "chains",
     "difference",
+    "dws_network",
     "maxima",
     "networks",
     "single_layers",
@@ -64,7 +65,7 @@ def _drawn(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-def _dws(space: WeightSpace, *widths: int) -> nn.Module:
+def dws_network(space: WeightSpace, *widths: int) -> nn.Module:
     """Random equivariant linear layers with ReLU between."""
     layers: list[nn.Module] = []
     for i in range(len(widths) - 1):
@@ -83,7 +84,7 @@ def single_layers() -> list[Measurement]:
     measured = []
     for dims, channels, out in (((2, 3, 3, 2), 1, 1), ((2, 3, 4, 3), 2, 3), ((3, 4, 2), 2, 2), ((2, 3, 3, 3, 1), 1, 2)):
         space = mlp(list(dims))
-        layer, theta = _dws(space, channels, out), networks(space, 20, channels, 2.0)
+        layer, theta = dws_network(space, channels, out), networks(space, 20, channels, 2.0)
         for name, convert in (("NP", dws_to_np), ("GMN", dws_to_gmn)):
             what = f"DWS layer on {'-'.join(map(str, dims))}, {channels} to {out} channels, as {name}"
             measured.append(Measurement.at_most(what, difference(layer, convert(layer, 2.0), theta), 1e-12))
@@ -94,7 +95,7 @@ def chains() -> list[Measurement]:
     """Whole networks, and one conversion after another."""
     space = mlp([2, 3, 3, 2])
     theta = networks(space, 20, 1, 1.0)
-    dws, layer = _dws(space, 1, 3, 3, 1), _dws(space, 1, 1)
+    dws, layer = dws_network(space, 1, 3, 3, 1), dws_network(space, 1, 1)
     positions, graph, network = dws_to_np(dws, 1.0), dws_to_gmn(layer, 1.0), dws_to_gmn(dws, 1.0)
     counts = {
         "layers of NP for 3 of DWS": (_count(positions, EquivariantLinear), 3 * 3),
@@ -126,7 +127,7 @@ def _count(network: nn.Module, kind: type[nn.Module]) -> int:
 def against_radius() -> dict[str, list[float]]:
     """The errors of conversions for the radius 1 on networks of other sizes, of `SCALES`."""
     space = mlp([2, 3, 3, 2])
-    dws, gmn = _dws(space, 1, 2, 1), _gmn(space, "sum")
+    dws, gmn = dws_network(space, 1, 2, 1), _gmn(space, "sum")
     pairs: dict[str, tuple[Network, Network]] = {
         "DWS to NP": (dws, dws_to_np(dws, 1.0)),
         "DWS to GMN": (dws, dws_to_gmn(dws, 1.0)),

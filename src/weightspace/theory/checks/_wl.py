@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations_with_replacement, pairwise, product
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from torch import Tensor
 
 from ...orbit import same_orbit, wl_colors
-from ...space import WeightFeatures, mlp
-from .._census import Census, ambiguous_classes, census
+from ...space import WeightFeatures
+from .._census import Census, ambiguous_classes, census, one_layer_orbits
 from .._outputs import COLOR_REFINING, fitted_readout, output_gap, random_outputs
 from .._pairs import Kind, Pair, gram_norm, wl_pair
 from .._statement import Evidence, Measurement, statement
@@ -152,24 +151,9 @@ def _smallest() -> Iterator[Measurement]:
         found = len(ambiguous_classes(rows, columns))
         expected = 1 if (rows, columns) == (4, 4) else 0
         yield Measurement.equal(f"ambiguous classes of binary {rows} x {columns} matrices", found, expected)
-    one_layer = census("dws", orbits=_one_hidden_layer(), **_SIZE, **COLOR_REFINING["dws"])
+    one_layer = census("dws", orbits=one_layer_orbits(), **_SIZE, **COLOR_REFINING["dws"])
     yield Measurement.equal("classes of dws among 120 orbits with one hidden layer", one_layer.classes, 120)
     yield Measurement.at_least("their smallest distance", one_layer.gap, 1e-6)
-
-
-def _one_hidden_layer() -> WeightFeatures:
-    """Networks 1-3-1 of each of the multisets of three neurons whose weights and biases are 0 or 1."""
-    neurons = torch.tensor(list(product((0.0, 1.0), repeat=3)), dtype=torch.float64)
-    chosen = torch.tensor(list(combinations_with_replacement(range(len(neurons)), 3)))
-    weight, bias, outgoing = neurons[chosen].unbind(2)
-    zero = weight.new_zeros(len(weight), 1)
-    tensors: dict[str, Tensor] = {
-        "0.weight": weight[:, :, None],
-        "0.bias": bias,
-        "2.weight": outgoing[:, None],
-        "2.bias": zero,
-    }
-    return mlp([1, 3, 1]).features({name: tensor[..., None] for name, tensor in tensors.items()})
 
 
 def _draw(figure: Figure, censuses: dict[str, Census], gaps: dict[str, list[float]]) -> None:
