@@ -32,10 +32,14 @@ class OneHotPosition(nn.Module):
 
     Attributes:
         places: number of channels appended, the largest number of places that a parameter has.
+
+    Raises:
+        TheoryError: for parameters that are neither matrices nor biases.
     """
 
     def __init__(self, space: WeightSpace) -> None:
         super().__init__()
+        check_neurons(space, "OneHotPosition")
         permuted = {g.name for g in space.groups if space.symmetry("permutation").factor(g.name).permutes}
         places = [_places(parameter, permuted) for parameter in space.parameters]
         self.places = 1 + max(int(place.max()) for place in places)
@@ -95,7 +99,6 @@ def dws_to_np(network: nn.Module, radius: float) -> Simulation:
     layers = affine_layers(network)
     linear = [layer for layer in layers if isinstance(layer, EquivariantLinear)]
     space = linear[0].space
-    check_neurons(space, "dws_to_np")
     if any(layer.symmetry != space.symmetry("permutation") for layer in linear):
         raise TheoryError("dws_to_np takes layers that commute with the permutations of hidden neurons, found others")
     position = OneHotPosition(space)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from .._errors import TheoryError
 from ..models import Metanetwork
 from ..nn import BatchNorm, Dropout, EquivariantLinear, Pointwise, Standardize, relu_
-from ._simulation import Simulation, moved
+from ._simulation import Simulation, check_neurons, moved
 
 __all__ = ["affine_layers", "parts", "pooled_entries"]
 
@@ -32,7 +32,8 @@ def affine_layers(network: nn.Module) -> list[EquivariantLinear | Pointwise]:
         network: a layer, an `nn.Sequential` of layers, or a network that `weightspace.build` makes.
 
     Raises:
-        TheoryError: for layers that are not affine, other activations, and what cannot be folded.
+        TheoryError: for layers that are not affine, other activations, weight spaces with parameters that are neither
+            matrices nor biases, and what cannot be folded.
         ModelError: for layers with attention or a rank.
     """
     layers: list[EquivariantLinear | Pointwise] = []
@@ -41,6 +42,7 @@ def affine_layers(network: nn.Module) -> list[EquivariantLinear | Pointwise]:
         if isinstance(module, Standardize):
             standardize = module
         elif isinstance(module, EquivariantLinear):
+            check_neurons(module.space, "the conversion")
             if module.reduction == "max":
                 raise TheoryError("layers with reduction='max' are not affine; take 'mean' or 'sum'")
             layer = copy.deepcopy(module).double()
@@ -102,16 +104,15 @@ def _fold_behind(layer: EquivariantLinear, norm: BatchNorm) -> None:
         if own.training or own.running_mean is None or own.running_var is None:
             raise TheoryError("batch normalisation is an affine map in evaluation mode alone: call .eval() first")
         scale = own.weight.double() / (own.running_var.double() + own.eps).sqrt()
-        for term in layer.terms():
-            if term.output == parameter.name:
-                _rows(layer.coefficients(*term), scale, torch.mul)
         bias = layer.biases(parameter.name)
-        _rows(bias, scale, torch.mul)
-        _rows(bias, own.bias.double() - own.running_mean.double() * scale, torch.add)
+        for view in [bias, *(layer.coefficients(*term) for term in layer.terms() if term.output == parameter.name)]:
+            view *= _rows(scale, view)
+        bias += _rows(own.bias.double() - own.running_mean.double() * scale, bias)
 
 
-def _rows(view: Tensor, vector: Float[Tensor, " out"], operation: type(torch.mul)) -> None:  # type: ignore[valid-type]
-    view.copy_(operation(view.movedim(0, -1), vector).movedim(-1, 0))
+def _rows(vector: Float[Tensor, " out"], view: Tensor) -> Tensor:
+    """A vector of output channels, to be broadcast over the other axes."""
+    return vector.view(-1, *[1] * (view.dim() - 1))
 
 
 def _fold_before(layer: EquivariantLinear, standardize: Standardize) -> None:

@@ -11,7 +11,7 @@ from ..nn import EquivariantLinear, SinusoidalPosition
 from ..space import WeightFeatures
 from ._dws_to_np import OneHotPosition
 from ._fold import affine_layers, parts, pooled_entries
-from ._simulation import Simulation, check_neurons, empty_layer, shift, write
+from ._simulation import Simulation, empty_layer, shift, write
 
 __all__ = ["np_to_dws"]
 
@@ -53,7 +53,6 @@ def np_to_dws(network: nn.Module) -> Simulation:
     converted: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, EquivariantLinear):
-            check_neurons(layer.space, "np_to_dws")
             if layer.symmetry != all_permutations(layer.space):
                 raise TheoryError("np_to_dws takes layers that commute with the permutations of all neurons")
             position = modules[0] if encoded and layer is layers[0] else None
