@@ -64,6 +64,17 @@ def test_networks_that_move_by_less_than_half_the_margin_stay_in_general_positio
     assert in_general_position(theta.map(moved), "wl").holds[found.holds].all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_any_precision(dtype):
+    """Entries are compared as they are, although half precision cannot count them."""
+    theta = networks(ws.mlp([2, 64, 64, 1]), 1).to(dtype)
+    found = in_general_position(theta, "wl")
+    exact = in_general_position(theta.to(torch.float64), "wl")
+    assert found.margin.dtype == dtype
+    assert found.holds == exact.holds
+    torch.testing.assert_close(found.margin.double(), exact.margin, rtol=0.01, atol=1e-6)
+
+
 def test_one_unit_or_none_is_always_in_general_position():
     for dims in ([3, 2], [2, 1, 2]):
         for level in ("bias", "wl"):

@@ -176,7 +176,7 @@ def _bridged(t: Tensor, reach: Tensor) -> Tensor:
     """Numbers the entries of each network, those alike between which steps no larger than [batch, 1] lead."""
     ascending, index = t.flatten(1).sort(dim=1)
     number = torch.nn.functional.pad((ascending.diff(dim=1) > reach).cumsum(1), (1, 0))
-    return torch.empty_like(ascending).scatter_(1, index, number.to(t)).view_as(t)
+    return torch.empty_like(number).scatter_(1, index, number).double().view_as(t)  # half precision counts to 2048
 
 
 def _discrete(theta: WeightFeatures) -> Tensor:
