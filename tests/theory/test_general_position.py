@@ -75,6 +75,14 @@ def test_any_precision(dtype):
     torch.testing.assert_close(found.margin.double(), exact.margin, rtol=0.01, atol=1e-6)
 
 
+def test_more_entries_than_half_precision_can_count():
+    """Neighbouring numbers on neighbouring neurons, 8000 in all; everything else is constant."""
+    space = ws.mlp([1, 2, 4000, 1])
+    tensors = {p.name: torch.ones(1, *p.shape, 1, dtype=torch.float16) for p in space.parameters}
+    numbers = torch.arange(1, 8001, dtype=torch.int16).view(torch.float16)
+    assert in_general_position(space.features(tensors | {"2.weight": numbers.view(1, 4000, 2, 1)}), "wl").holds
+
+
 def test_one_unit_or_none_is_always_in_general_position():
     for dims in ([3, 2], [2, 1, 2]):
         for level in ("bias", "wl"):
