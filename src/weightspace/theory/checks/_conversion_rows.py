@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...models import build
+from ...models import all_permutations, build
 from ...nn import EquivariantLinear, GraphDecoder, GraphEncoder, MessagePassing, Pointwise, Reduction, gmn_layer
 from ...space import WeightFeatures, WeightSpace, mlp
 from .._dws_to_gmn import dws_to_gmn
@@ -169,4 +169,7 @@ def without_positions() -> list[Measurement]:
         what = f"inputs exchanged: difference of features, {words}"
         lost = "without" in words
         measured.append(Measurement.at_most(what, gap, 1e-13) if lost else Measurement.at_least(what, gap, 1e-3))
-    return measured
+    single = mlp([1, 4, 4, 1])
+    layers = (EquivariantLinear(single, 1, 1, symmetry=group) for group in (None, all_permutations(single)))
+    own, larger = (len(layer.terms()) for layer in layers)
+    return [*measured, Measurement.equal("coefficients of an NP layer on 1-4-4-1, as many as of DWS", larger, own)]
