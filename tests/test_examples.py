@@ -27,7 +27,7 @@ def test_example_runs_and_is_short(example, tmp_path):
 
 def test_the_examples_of_the_readme_run():
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    first, second = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    first, second, third = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     names = {}
     exec(first, names)
     assert isinstance(names["module"], torch.nn.Module)
@@ -37,3 +37,9 @@ def test_the_examples_of_the_readme_run():
     x = torch.randn(3, 1, 16, 16)
     difference = names["space"].realize(names["moved"], x) - names["space"].realize(names["theta"], x)
     assert float(difference.abs().max()) < 1e-4
+    assert names["mixed"].shape == (8, 1)
+    exec(third, names)
+    assert names["verdict"].universal
+    assert all(m.holds for m in names["verdict"].verify())
+    theta = names["graph"].space.sample(2).to(torch.float64)
+    assert names["graph"](theta).space == theta.space

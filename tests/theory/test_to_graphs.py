@@ -296,3 +296,14 @@ def test_padded_networks_are_refused():
     converted = gmn_to_ng(gmn(SpaceFamily(spaces)))
     with pytest.raises(ws.TheoryError, match="networks of one architecture, found padded ones"):
         converted(padded.buckets[0])
+
+
+def test_a_graph_metanetwork_of_the_registry_converts_with_relu():
+    space = ws.mlp([2, 3, 3, 2])
+    net = ws.build("gmn", space, hidden=6, depth=2, relu=True).double().eval()
+    theta = space.sample(5, torch.Generator().manual_seed(0)).to(torch.float64)
+    with torch.no_grad():
+        for convert in (gmn_to_dws, gmn_to_ng):
+            assert (convert(net)(theta) - net(theta)).flatten().abs().max() < 1e-13
+    with pytest.raises(ws.TheoryError):
+        gmn_to_dws(ws.build("gmn", space, hidden=6, depth=2).double().eval())

@@ -20,6 +20,7 @@ def gmn(
     depth: int | None = None,
     bidirectional: bool = True,
     reduction: Reduction = "sum",
+    relu: bool = False,
     dropout: float = 0.1,
 ) -> Body:
     """Message passing on the graph of the input network, in both directions.
@@ -34,6 +35,8 @@ def gmn(
         depth: number of layers; by default 10 for an equivariant and 4 for an invariant task.
         bidirectional: pass messages backwards too.
         reduction: of the messages that a node receives.
+        relu: ReLU in the place of LayerNorm and SiLU; such a network converts to other architectures, see
+            `weightspace.theory.gmn_to_dws`.
         dropout: probability.
     """
     depth = depth or (10 if ports.equivariant else 4)
@@ -45,6 +48,7 @@ def gmn(
             decoder.width if last and ports.equivariant else None,
             reduction=reduction,
             bidirectional=bidirectional,
+            relu=relu,
             edge_update=ports.equivariant or not last,
             dropout=0.0 if last else dropout,
         )

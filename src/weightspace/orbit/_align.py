@@ -117,6 +117,8 @@ def align(
 
 def _check(theta: WeightFeatures, phi: WeightFeatures, group: SymmetryGroup, init: str) -> None:
     for networks in (theta, phi):
+        if not len(networks):
+            raise SymmetryError("networks to align: found a batch of none")
         if networks.space != group.space:
             raise SymmetryError(
                 f"the group and the networks are of different weight spaces: {group.space.difference(networks.space)}"

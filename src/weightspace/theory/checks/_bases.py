@@ -25,7 +25,7 @@ NAME = "bases"
     output neurons too, and has fewer.
     """,
     construction="""
-    The coefficients of `EquivariantLinear` are counted and compared with the dimension by enumeration of the group,
+    The coefficients of this library's equivariant linear layer are counted and compared with the dimension by enumeration of the group,
     which knows nothing of layers.
     """,
 )
