@@ -25,8 +25,8 @@ NAME = "bases"
     output neurons too, and has fewer.
     """,
     construction="""
-    The coefficients of this library's equivariant linear layer are counted and compared with the dimension by enumeration of the group,
-    which knows nothing of layers.
+    The coefficients of this library's equivariant linear layer are counted and compared with the dimension by
+    enumeration of the group, which knows nothing of layers.
     """,
 )
 def bases() -> Evidence:
