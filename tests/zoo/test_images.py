@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from weightspace import ZooError
-from weightspace.space import siren
-from weightspace.zoo import _images, fashion_mnist, idx, load_state_dicts, mnist5k, mnist_inrs, picture
+from weightspace.zoo import _images, fashion_mnist, idx, load_state_dicts, mnist5k, picture
 
 
 def test_mnist5k() -> None:
@@ -153,20 +152,3 @@ def test_pickles_and_damaged_files_are_refused(tmp_path: Path) -> None:
     for name in ("cut.pth", "cut.safetensors", "missing.pth"):
         with pytest.raises(ZooError, match=name):
             load_state_dicts([tmp_path / name])
-
-
-def test_published_mnist_inrs(tmp_path: Path) -> None:
-    space = siren([2, 32, 32, 1], layer_names=["seq.0", "seq.1", "seq.2"])
-    theta = space.sample(3)
-    names = ["testing_7_0", "training_5_12", "training_3_9"]
-    for name, state in zip(names, space.unstack(theta), strict=True):
-        folder = tmp_path / f"mnist_png_{name}" / "checkpoints"
-        folder.mkdir(parents=True)
-        torch.save(state, folder / "model_final.pth")
-    found, columns = mnist_inrs(tmp_path)
-    assert columns["label"].tolist() == [3, 5, 7]
-    assert columns["index"].tolist() == [9, 12, 0]
-    assert columns["split"].tolist() == ["train", "train", "test"]
-    assert torch.equal(found["seq.1.weight"], theta["seq.1.weight"][[2, 1, 0]])
-    with pytest.raises(ZooError, match="has no files mnist_png_training"):
-        mnist_inrs(tmp_path / "empty")

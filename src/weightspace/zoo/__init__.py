@@ -3,13 +3,15 @@
 from ._checkpoints import Checkpoints, read_checkpoints
 from ._images import fashion_mnist, idx, mnist5k, picture
 from ._inrs import coordinates, fit_inrs, render, round_trip
-from ._published import load_state_dicts, mnist_inrs
 from ._recipe import INR_RECIPES, FitRecipe
+from ._state_files import load_state_dicts
 from ._write_checkpoints import write_checkpoints
 from ._zoo import Zoo, load, write_zoo
+from .published import PUBLISHED, read_published
 
 __all__ = [
     "INR_RECIPES",
+    "PUBLISHED",
     "Checkpoints",
     "FitRecipe",
     "Zoo",
@@ -20,9 +22,9 @@ __all__ = [
     "load",
     "load_state_dicts",
     "mnist5k",
-    "mnist_inrs",
     "picture",
     "read_checkpoints",
+    "read_published",
     "render",
     "round_trip",
     "write_checkpoints",

@@ -16,7 +16,16 @@ from torch import Tensor
 
 from .._errors import ZooError
 
-__all__ = ["CONFIG", "WHOLE", "Paths", "find_networks", "is_checkpoint", "read_state"]
+__all__ = [
+    "CONFIG",
+    "WHOLE",
+    "Paths",
+    "find_networks",
+    "is_checkpoint",
+    "load_state_dicts",
+    "read_content",
+    "read_state",
+]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -65,6 +74,15 @@ def find_networks(paths: Paths) -> dict[str, Path]:
     return by_name
 
 
+def load_state_dicts(paths: Iterable[str | os.PathLike[str]]) -> list[dict[str, Tensor]]:
+    """State dicts of files and Hugging Face folders such as `read_checkpoints` takes, their keys as they are.
+
+    Raises:
+        ZooError: names a file that is missing, damaged, or holds anything that unpickling would have to run.
+    """
+    return [_named(Path(path)) for path in paths]
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """The state dict of one network, mapped into memory where the format allows it. Nothing is unpickled freely.
 
@@ -76,14 +94,21 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ZooError: what is wrong; the caller says with which path.
     """
     if not path.is_dir():
-        return _state(_content(path))
+        return _state(read_content(path))
     name = next((n for pair in zip(WHOLE, _INDEX, strict=True) for n in pair if (path / n).is_file()), None)
     if name is None:
         raise ZooError(f"the folder holds no network: expected one of {', '.join(WHOLE + _INDEX)}")
     try:
-        return _joined(path, path / name) if name in _INDEX else _state(_content(path / name))
+        return _joined(path, path / name) if name in _INDEX else _state(read_content(path / name))
     except ZooError as error:
         raise ZooError(f"{name}: {error}") from error
+
+
+def _named(path: Path) -> dict[str, Tensor]:
+    try:
+        return read_state(path)
+    except ZooError as error:
+        raise ZooError(f"{path}: {error}") from error
 
 
 def _is_folder_of_one(path: Path) -> bool:
@@ -119,7 +144,7 @@ def _joined(folder: Path, index: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name in files:
         try:
-            state |= _state(_content(folder / name))
+            state |= _state(read_content(folder / name))
         except ZooError as error:
             raise ZooError(f"part {name}: {error}") from error
     if absent := [key for key in places if key not in state]:
@@ -127,8 +152,12 @@ def _joined(folder: Path, index: Path) -> dict[str, Tensor]:
     return state
 
 
-def _content(file: Path) -> Any:
-    """What a file holds, its tensors mapped into memory if it is of a format for that."""
+def read_content(file: Path) -> Any:
+    """What a file holds, its tensors mapped into memory if it is of a format for that.
+
+    Raises:
+        ZooError: what is wrong; the caller says with which file.
+    """
     try:
         if file.suffix.lower() == ".safetensors":
             return load_file(file)

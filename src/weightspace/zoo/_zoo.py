@@ -16,6 +16,7 @@ from torch import LongTensor, Tensor
 from .._errors import ZooError
 from ..space import WeightFeatures, WeightSpace
 from ._images import as_images
+from ._memory import InMemory
 from ._store import RESERVED, ZooFolder
 
 __all__ = ["Zoo", "check_raw", "load", "split_names", "write_zoo"]
@@ -25,11 +26,12 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Zoo:
-    """Networks of one architecture with what they were made from. Made by `load` and `fit_inrs`.
+    """Networks of one architecture with what they were made from. Made by `load`, `fit_inrs` and `read_published`.
 
     Attributes:
         path: the folder.
-        manifest: format, weight space, recipe, seed, image set, shards with their checksums.
+        manifest: format, weight space, recipe, seed, image set, shards with their checksums; of published networks
+            what they are and how they were split.
         metadata: columns, one entry for each network: "index" in the image set, "split", and what else is known
             ("label"; "psnr" in dB, "mse" and "steps" of fitted INRs).
     """
@@ -37,7 +39,7 @@ class Zoo:
     path: Path
     manifest: Mapping[str, Any]
     metadata: Mapping[str, np.ndarray]
-    _folder: ZooFolder
+    _folder: ZooFolder | InMemory
     _shards: tuple[int, ...]
 
     def __repr__(self) -> str:
