@@ -5,6 +5,7 @@ from PIL import Image
 
 from weightspace import tasks, zoo
 from weightspace.cli import _edit, main
+from weightspace.engine import TrainConfig
 
 
 @pytest.fixture
@@ -102,3 +103,13 @@ def test_batches_do_not_change_the_edits(editor, fitted, tmp_path, monkeypatch):
     whole, parts = (zoo.load(tmp_path / folder / "networks") for folder in ("whole", "parts"))
     torch.testing.assert_close(parts.weights["2.weight"], whole.weights["2.weight"])
     assert len(list((tmp_path / "parts").glob("*-edited.png"))) == 4
+
+
+def test_a_run_that_edits_nothing_is_refused(fitted, tmp_path, capsys):
+    variant = tasks.Variant("statnet", "statnet", options={"hidden": 8})
+    config = TrainConfig(epochs=1, batch_size=8)
+    settings = tasks.InrClassificationSettings()
+    recipe = tasks.Recipe("classes", "classes", config, (variant,), task=settings, seeds=(0,))
+    (folder,) = tasks.run_recipe(recipe, zoo.load(fitted), tmp_path, progress=False)
+    assert main(["edit", str(folder), "--zoo", str(fitted), "--out", str(tmp_path / "out")]) == 2
+    assert "predicts something about networks and does not edit them" in " ".join(capsys.readouterr().err.split())

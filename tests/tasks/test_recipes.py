@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 import weightspace as ws
 from weightspace import tasks, zoo
@@ -53,6 +54,17 @@ def test_a_recipe_is_read_as_it_stands(tmp_path):
         (("k = 2", "k = 2\ncolour = 1"), r"extra fields found \(colour\) @ recipe.variants\[0\]"),
         (("[train]", "[published]\ndws-k2 = []\n[train]"), r"expected \[mean\] or \[mean, spread\] of dws-k2"),
         (("[train]", "[train"), "is not TOML"),
+        (("[train]", '[task]\nkind = "cnn"\n[train]'), "unknown kind of task 'cnn'; known: inr-editing, cnn-generaliz"),
+        (("[train]", '[task]\nedit = "dilate"\nloss = "bce"\n[train]'), r"extra fields found \(loss\) @ recipe.task"),
+        (
+            ("[train]", '[task]\nkind = "cnn-generalization"\nedit = "dilate"\n[train]'),
+            r"extra fields found \(edit\) @ recipe.task",
+        ),
+        (
+            ("[train]", '[task]\nkind = "cnn-generalization"\nloss = "l2"\n[train]'),
+            r"recipe.task.loss",
+        ),
+        (("[train]", '[task]\nkind = "cnn-generalization"\nscales = ["1"]\n[train]'), "expected int"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, change, message):
@@ -60,18 +72,48 @@ def test_a_wrong_key_is_named(tmp_path, change, message):
         tasks.load_recipe(write(tmp_path, GOOD.replace(*change)))
 
 
+def test_the_kind_of_task_chooses_its_settings(tmp_path):
+    section = '[task]\nkind = "cnn-generalization"\nloss = "mse"\nscales = [0, 2]\n[train]'
+    recipe = tasks.load_recipe(write(tmp_path, GOOD.replace("[train]", section)))
+    assert recipe.task == tasks.CnnGeneralizationSettings(loss="mse", scales=(0, 2))
+    assert tasks.load_recipe(write(tmp_path, GOOD)).task == tasks.EditingSettings()
+    for kind, settings in tasks.KINDS.items():
+        section = f'[task]\nkind = "{kind}"\n[train]'
+        assert tasks.load_recipe(write(tmp_path, GOOD.replace("[train]", section))).task == settings()
+
+
+def small_cnn():
+    """The weight space of the Small CNN Zoo."""
+    layers = [nn.Conv2d(1, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 16, 3, 2), nn.ReLU()]
+    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    return ws.from_module(module, torch.zeros(2, 1, 28, 28))
+
+
+SPACES = {
+    "inr-editing": (lambda: ws.siren([2, 32, 32, 1]), None),
+    "inr-classification": (lambda: ws.siren([2, 32, 32, 1]), 10),
+    "cnn-generalization": (small_cnn, 1),
+}
+
+
 @pytest.mark.parametrize("name", tasks.recipe_names())
 def test_every_recipe_of_the_package_can_be_built(name):
-    recipe, space = tasks.load_recipe(name), ws.siren([2, 32, 32, 1])
+    recipe = tasks.load_recipe(name)
+    make, outputs = SPACES[recipe.task.kind]
+    space = make()
     for variant in recipe.variants:
-        tasks.build_variant(variant, space, seed=0)
+        if variant.architecture not in tasks.TREES:
+            tasks.build_variant(variant, space, seed=0, outputs=outputs)
     assert set(recipe.published) <= {variant.name for variant in recipe.variants}
 
 
 def test_the_comparison_of_architectures_is_fair():
-    """All equivariant architectures, with one budget of parameters, nearly used up."""
+    """All equivariant architectures for INRs, with one budget of parameters, nearly used up."""
     recipe, space = tasks.load_recipe("dilation-architectures"), ws.siren([2, 32, 32, 1])
-    assert {v.architecture for v in recipe.variants} == set(ws.architectures("equivariant")) - {"mlp"}
+    assert {v.architecture for v in recipe.variants} == set(ws.architectures("equivariant")) - {
+        "mlp",
+        "transformer-nfn",
+    }
     for variant in recipe.variants:
         editor = tasks.build_variant(variant, space, seed=0)
         assert 30_000 <= sum(p.numel() for p in editor.parameters()) <= 40_000
@@ -109,6 +151,8 @@ def test_the_run_says_what_it_was_trained_on(run, digits):
     assert stored["zoo"]["networks"] == 40
     assert stored["zoo"]["image_set"] == "blobs"
     assert stored["seed"] == 3
+    assert stored["task"] == {"edit": "dilate", "pixels": None}, "as it was before there were other kinds of tasks"
+    assert "outputs" not in stored
     assert stored["variant"]["name"] == "dws-k2"
     assert ws.space.from_description(stored["space"]) == digits.space
 

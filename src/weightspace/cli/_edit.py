@@ -10,9 +10,9 @@ import tyro
 from torch import Tensor, nn
 
 from .. import tasks, zoo
-from .._errors import ZooError
+from .._errors import RecipeError, ZooError
 from .._files import atomic_write
-from ..nn import merge_ensemble
+from ..nn import OutputCapacityExpansion, merge_ensemble
 from ..space import WeightFeatures
 from ._command import console
 
@@ -56,6 +56,8 @@ class Edit:
             raise ZooError(f"{self.out / 'networks'} is there already; choose another --out, or delete it")
         theta = self._networks()
         editor = tasks.load_model(self.folder, theta.space)
+        if not isinstance(editor, OutputCapacityExpansion):
+            raise RecipeError(f"{self.folder} predicts something about networks and does not edit them")
         self.out.mkdir(parents=True, exist_ok=True)
         edits = [self._edit(editor, theta[start : start + _BATCH], start) for start in range(0, len(theta), _BATCH)]
         _write_networks(self.out / "networks", edits[0].map(lambda *parts: torch.cat(parts), *edits[1:]))

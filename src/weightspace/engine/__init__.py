@@ -6,17 +6,19 @@ A `Task` says what a model should do on which data; a `TrainConfig` holds the se
 from ._allocator import keep_freed_memory
 from ._config import TrainConfig
 from ._run_folder import Result, read_records
-from ._task import Split, Task, evaluating, mean_loss
-from ._train import train
+from ._task import Split, Task, collect, evaluating, mean_loss
+from ._train import measure, train
 
 __all__ = [
     "Result",
     "Split",
     "Task",
     "TrainConfig",
+    "collect",
     "evaluating",
     "keep_freed_memory",
     "mean_loss",
+    "measure",
     "read_records",
     "train",
 ]

@@ -1,6 +1,6 @@
 """What a task offers to the training loop, and the helpers that tasks share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._errors import EngineError
 
-__all__ = ["Split", "Task", "evaluating", "mean_loss"]
+__all__ = ["Split", "Task", "collect", "evaluating", "mean_loss"]
 
 Split = Literal["train", "validation", "test"]
 
@@ -69,11 +69,45 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def mean_loss(model: nn.Module, task: Task, split: Split, batch_size: int) -> float:
-    """The mean of ``task.losses`` over a split, in evaluation mode without gradients.
+def collect(
+    compute: Callable[[Tensor], Tensor],
+    size: int,
+    batch_size: int,
+    *,
+    shape: tuple[int, ...] = (),
+    device: torch.device | None = None,
+) -> Float[Tensor, "size ..."]:
+    """``compute(index)`` for all examples, in float32.
 
-    Several processes share the batches, so all of them have to call it. Sums within a batch are taken in the precision
-    of the losses, sums over batches in float64.
+    Several processes share the batches and all get the whole answer, so all of them have to call it.
+
+    Args:
+        compute: gives ``[batch, *shape]`` for the examples ``index``.
+        size: the number of examples.
+        batch_size: examples a call.
+        shape: of what is computed for one example.
+        device: of the indices and of the answer.
+
+    Raises:
+        EngineError: if the batch size is below 1.
+    """
+    if batch_size < 1:
+        raise EngineError(f"batch_size: expected at least 1, found {batch_size}")
+    distributed = dist.is_available() and dist.is_initialized()
+    rank, processes = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
+    answer = torch.zeros(size, *shape, device=device)
+    for start in range(rank * batch_size, size, processes * batch_size):
+        index = torch.arange(start, min(start + batch_size, size), device=device)
+        answer[start : start + batch_size] = compute(index)
+    if distributed:
+        dist.all_reduce(answer)
+    return answer
+
+
+def mean_loss(model: nn.Module, task: Task, split: Split, batch_size: int) -> float:
+    """The mean of ``task.losses`` over a split, in evaluation mode without gradients, summed in float64.
+
+    Several processes share the batches, so all of them have to call it.
 
     Args:
         model: the model, on its device.
@@ -84,20 +118,10 @@ def mean_loss(model: nn.Module, task: Task, split: Split, batch_size: int) -> fl
     Raises:
         EngineError: if the split is empty, or the batch size below 1.
     """
-    if batch_size < 1:
-        raise EngineError(f"batch_size: expected at least 1, found {batch_size}")
     size = task.size(split)
     if size == 0:
         raise EngineError(f"task {task.name!r} has no examples in its {split} split")
-    distributed = dist.is_available() and dist.is_initialized()
-    rank, processes = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
-    starts = range(0, size, batch_size)
-    device = next(model.parameters()).device
-    sums = torch.zeros(len(starts), device=device)
+    device = next((parameter.device for parameter in model.parameters()), None)
     with evaluating(model):
-        for batch in range(rank, len(starts), processes):
-            index = torch.arange(starts[batch], min(starts[batch] + batch_size, size), device=device)
-            sums[batch] = task.losses(model, split, index).sum()
-    if distributed:
-        dist.all_reduce(sums)
-    return float(sums.cpu().double().sum() / size)
+        losses = collect(lambda index: task.losses(model, split, index), size, batch_size, device=device)
+    return float(losses.cpu().double().mean())

@@ -4,7 +4,8 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,12 @@ from .._errors import EngineError
 from ._config import TrainConfig
 from ._loop import Loop
 from ._run_folder import Result, RunFolder, describe_run
-from ._task import Task
+from ._task import Task, evaluating, mean_loss
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["train"]
+__all__ = ["measure", "train"]
 
 
 def train(
@@ -67,23 +68,76 @@ def train(
             the run goes on from the last periodic checkpoint.
     """
     run = RunFolder(folder)
-    description = describe_run(model, task, config, recipe)
-    run.check(description, resume)
-    accelerator = _accelerator()
-    accelerator.wait_for_everyone()  # nobody writes before everybody has looked
+    accelerator, device = _open(run, describe_run(model, task, config, recipe), resume)
     task.to(accelerator.device)
     if run.result.exists():
         model.to(accelerator.device).eval()
         model.load_state_dict(run.read_best())
         return Result.load(folder)
-    device = _device_name(accelerator.device)
-    if accelerator.is_main_process:
-        run.open(description, device, accelerator.num_processes)
     loop = Loop(model, task, config, run, accelerator)
     loop.restore()
     with _ctrl_c_sets(loop.interrupted):
         loop.fit(progress)
     return loop.finish(device)
+
+
+def measure(
+    model: nn.Module,
+    task: Task,
+    config: TrainConfig,
+    folder: str | os.PathLike[str],
+    fit: Callable[[], object],
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    resume: bool = True,
+) -> Result:
+    """A run without gradient steps, such as one of decision trees: fit at once, then measure as `train` does.
+
+    The folder has the files of `train` but for weights and checkpoint, with one record.
+
+    Args:
+        model: any module; it need not have parameters.
+        task: data and metrics.
+        config: of its settings only the batch size counts; all are stored.
+        folder: where the run is kept; made if missing. A finished run in it is kept, and ``fit`` not called.
+        fit: makes the model what it is.
+        recipe: as for `train`.
+        resume: as for `train`.
+
+    Raises:
+        EngineError: if the folder holds another run.
+    """
+    run = RunFolder(folder)
+    accelerator, device = _open(run, describe_run(model, task, config, recipe), resume)
+    if run.result.exists():
+        return Result.load(folder)
+    start = time.monotonic()
+    fit()
+    record: dict[str, Any] = {"epoch": 1, "step": 0, "train_loss": mean_loss(model, task, "train", config.batch_size)}
+    with evaluating(model):
+        validation, test = (task.evaluate(model, split, config.batch_size) for split in ("validation", "test"))
+    record |= {"validation": validation, "learning_rate": 0.0, "seconds": round(time.monotonic() - start, 3)}
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    metrics = {"validation": validation, "test": test}
+    result = Result(run.path, metrics, 1, 1, 0, parameters, record["seconds"], device)
+    if accelerator.is_main_process:
+        run.write_records([record])
+        with evaluating(model):
+            run.write_samples(task.samples(model))
+        run.write_result(result)
+    accelerator.wait_for_everyone()
+    return result
+
+
+def _open(run: RunFolder, description: dict[str, Any], resume: bool) -> tuple["Accelerator", str]:
+    """Processes and the name of their device, once the folder is free or may go on; a new run is written down."""
+    run.check(description, resume)
+    accelerator = _accelerator()
+    accelerator.wait_for_everyone()  # nobody writes before everybody has looked
+    device = _device_name(accelerator.device)
+    if accelerator.is_main_process and not run.result.exists():
+        run.open(description, device, accelerator.num_processes)
+    return accelerator, device
 
 
 def _accelerator() -> "Accelerator":

@@ -1,22 +1,45 @@
 """Tasks (data, target, metric, protocol) and the recipes that run them."""
 
-from ._editing import EDITS, InrEditing, dilate
-from ._recipe import Recipe, TaskSettings, Variant, ZooSettings, load_recipe, recipe_names
+from ._augmentation import orbit_points, scale_augmented
+from ._classification import InrClassification, InrClassificationSettings
+from ._editing import EDITS, EditingSettings, InrEditing, dilate
+from ._generalization import CnnGeneralizationSettings, Generalization, TransformerGeneralizationSettings
+from ._metrics import kendall_tau, r_squared, tau_interval
+from ._prediction import Prediction
+from ._recipe import KINDS, Recipe, Variant, ZooSettings, load_recipe, recipe_names
 from ._runs import build_variant, evaluate_run, fit_recipe_of, load_model, run_recipe
+from ._task import RecipeTask, TaskSettings
+from ._trees import TREES, Trees
 
 __all__ = [
     "EDITS",
+    "KINDS",
+    "TREES",
+    "CnnGeneralizationSettings",
+    "EditingSettings",
+    "Generalization",
+    "InrClassification",
+    "InrClassificationSettings",
     "InrEditing",
+    "Prediction",
     "Recipe",
+    "RecipeTask",
     "TaskSettings",
+    "TransformerGeneralizationSettings",
+    "Trees",
     "Variant",
     "ZooSettings",
     "build_variant",
     "dilate",
     "evaluate_run",
     "fit_recipe_of",
+    "kendall_tau",
     "load_model",
     "load_recipe",
+    "orbit_points",
+    "r_squared",
     "recipe_names",
     "run_recipe",
+    "scale_augmented",
+    "tau_interval",
 ]

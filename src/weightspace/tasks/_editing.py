@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -14,8 +15,9 @@ from .._errors import RecipeError, ZooError
 from ..engine import Split, mean_loss
 from ..space import WeightFeatures
 from ..zoo import Zoo, coordinates, render
+from ._task import TaskSettings
 
-__all__ = ["EDITS", "InrEditing", "dilate"]
+__all__ = ["EDITS", "EditingSettings", "InrEditing", "dilate"]
 
 Edit = Callable[[Tensor], Tensor]
 
@@ -50,6 +52,8 @@ class InrEditing:
     name = "inr-editing"
     selection = "mse"
     direction: Literal["min", "max"] = "min"
+    outputs: int | None = None
+    factor = 100.0
 
     def __init__(self, zoo: Zoo, edit: str | Edit = "dilate", *, shown: int = 8, pixels: int | None = None) -> None:
         if zoo.images is None:
@@ -119,3 +123,21 @@ class InrEditing:
             "target": self.targets["test"][: self.shown].reshape(before.shape).contiguous().cpu(),
             "edited": (pictures if edited.channels > 1 else pictures[..., None]).contiguous().cpu(),
         }
+
+
+@dataclass(frozen=True)
+class EditingSettings(TaskSettings):
+    """INRs that show edited images.
+
+    Attributes:
+        edit: the edit, by name.
+        pixels: random pixels that a training step compares; None for all.
+    """
+
+    kind: ClassVar[str] = "inr-editing"
+    edit: str = "dilate"
+    pixels: int | None = None
+
+    def task(self, zoo: Zoo) -> InrEditing:
+        """The task on the networks of a zoo."""
+        return InrEditing(zoo, self.edit, pixels=self.pixels)

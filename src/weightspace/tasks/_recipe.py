@@ -12,11 +12,26 @@ from typing import Any, TypeVar
 
 from .._errors import RecipeError, WeightspaceError
 from ..engine import TrainConfig
+from ._classification import InrClassificationSettings
+from ._editing import EditingSettings
+from ._generalization import CnnGeneralizationSettings, TransformerGeneralizationSettings
+from ._task import TaskSettings
 
-__all__ = ["Recipe", "TaskSettings", "Variant", "ZooSettings", "load_recipe", "recipe_names"]
+__all__ = ["KINDS", "Recipe", "Variant", "ZooSettings", "load_recipe", "recipe_names"]
 
 T = TypeVar("T")
 _FOLDER = Path(__file__).parent.parent / "recipes"
+
+KINDS: dict[str, type[TaskSettings]] = {
+    settings.kind: settings
+    for settings in (
+        EditingSettings,
+        CnnGeneralizationSettings,
+        TransformerGeneralizationSettings,
+        InrClassificationSettings,
+    )
+}
+"""The settings of each kind of task, by the key ``kind`` of a recipe's [task] section."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +54,13 @@ class ZooSettings:
 
 
 @dataclass(frozen=True)
-class TaskSettings:
-    """What is to be learnt.
-
-    Attributes:
-        edit: the edit, by name.
-        pixels: random pixels that a training step compares; None for all.
-    """
-
-    edit: str = "dilate"
-    pixels: int | None = None
-
-
-@dataclass(frozen=True)
 class Variant:
     """One row of the table: an architecture with its settings.
 
     Attributes:
         name: of the row, and of its run folder.
-        architecture: as `weightspace.build` knows it.
+        architecture: as `weightspace.build` knows it; or "statistics-boosting" or "statistics-forest", trees on
+            `weight_statistics`, for predictions.
         k: networks predicted for each input (output capacity expansion).
         init_scale: initial value of the learned scales of the predicted changes.
         options: of the architecture: hidden, depth, dropout, ...
@@ -83,14 +86,14 @@ class Recipe:
         name: of the table, and of its folder of runs.
         title: a line for the report.
         zoo: the zoo it is meant for.
-        task: what is to be learnt.
+        task: what is to be learnt; ``kind`` in its section chooses one of `KINDS`, by default "inr-editing".
         train: how; its seed is replaced by each of ``seeds``.
         variants: the rows.
         seeds: of initialisation, batch order and dropout.
         reduced: in what the protocol falls short of the published one; None if in nothing.
         reference: what the published figures were measured on.
-        published: published test figures of variants, [mean, spread] or [mean], in units of MSE x 1e-2.
-        references: other figures on the same data, in the same units.
+        published: published test figures of variants, [mean, spread] or [mean], in the unit of the table.
+        references: other figures on the same data, in the same unit.
         protocol: further lines of the protocol card.
     """
 
@@ -99,7 +102,7 @@ class Recipe:
     train: TrainConfig
     variants: tuple[Variant, ...]
     zoo: ZooSettings = ZooSettings()
-    task: TaskSettings = TaskSettings()
+    task: TaskSettings = field(default_factory=EditingSettings)
     seeds: tuple[int, ...] = (0, 1, 2)
     reduced: str | None = None
     reference: str | None = None
@@ -161,6 +164,7 @@ def structure(content: Mapping[str, Any], kind: type[T], where: str) -> T:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for scalar in (bool, int, float, str):
         converter.register_structure_hook(scalar, _strictly)
+    converter.register_structure_hook_func(lambda kind: kind is TaskSettings, _task_settings(converter))
     try:
         return converter.structure(content, kind)
     except cattrs.BaseValidationError as error:
@@ -168,6 +172,21 @@ def structure(content: Mapping[str, Any], kind: type[T], where: str) -> T:
         raise RecipeError(f"{where}: " + "; ".join(problems)) from error
     except WeightspaceError as error:
         raise RecipeError(f"{where}: {error}") from error
+
+
+def _task_settings(converter: Any) -> Any:
+    """The settings of the kind that a section names."""
+
+    def by_kind(value: Any, _: type) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"expected a section, found {value!r}")
+        settings = dict(value)
+        kind = settings.pop("kind", EditingSettings.kind)
+        if kind not in KINDS:
+            raise RecipeError(f"unknown kind of task {kind!r}; known: {', '.join(KINDS)}")
+        return converter.structure(settings, KINDS[kind])
+
+    return by_kind
 
 
 def _strictly(value: Any, kind: type) -> Any:

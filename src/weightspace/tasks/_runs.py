@@ -14,33 +14,56 @@ from safetensors.torch import load_file
 from torch import nn
 
 from .._errors import RecipeError, ZooError
-from ..engine import Split, train
+from ..engine import Split, measure, train
 from ..models import build
 from ..nn import OutputCapacityExpansion
 from ..space import WeightFeatures, WeightSpace, from_description
 from ..zoo import FitRecipe, Zoo
-from ._editing import InrEditing
-from ._recipe import Recipe, TaskSettings, Variant, structure
+from ._editing import EditingSettings
+from ._recipe import Recipe, Variant, structure
+from ._task import RecipeTask, TaskSettings
+from ._trees import TREES, Trees
 
 __all__ = ["build_variant", "evaluate_run", "fit_recipe_of", "load_model", "run_recipe"]
 
 
-def build_variant(variant: Variant, space: WeightSpace, seed: int, training: WeightFeatures | None = None) -> nn.Module:
-    """The untrained editor of a variant.
+def build_variant(
+    variant: Variant,
+    space: WeightSpace,
+    seed: int,
+    training: WeightFeatures | None = None,
+    *,
+    outputs: int | None = None,
+) -> nn.Module:
+    """The untrained model of a variant.
 
     Args:
         variant: architecture and settings.
         space: weight space of the input networks.
         seed: of the initial coefficients.
         training: the training networks, from which the input's statistics are taken.
+        outputs: length of the vector that is predicted for each network; None for an editor of networks.
+
+    Raises:
+        ModelError: for an unknown architecture or option.
+        RecipeError: for trees, which are no modules to be built, or several networks where a vector is predicted.
     """
+    if variant.architecture in TREES:
+        raise RecipeError(f"variant {variant.name!r}: {variant.architecture} has no weights to build or to load")
+    if outputs is not None and variant.k != 1:
+        raise RecipeError(
+            f"variant {variant.name!r}: k = {variant.k} networks, but the task asks for numbers, not networks"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = build(variant.architecture, space, "equivariant", out_channels=variant.k, **variant.options)
-        editor = OutputCapacityExpansion(net, space, init_scale=variant.init_scale)
+        if outputs is None:
+            net = build(variant.architecture, space, "equivariant", out_channels=variant.k, **variant.options)
+            model: nn.Module = OutputCapacityExpansion(net, space, init_scale=variant.init_scale)
+        else:
+            model = net = build(variant.architecture, space, "invariant", out_features=outputs, **variant.options)
     if training is not None:
         net.standardize.fit(training)
-    return editor
+    return model
 
 
 def run_recipe(
@@ -68,30 +91,44 @@ def run_recipe(
         The run folders.
     """
     chosen = [recipe.variant(name) for name in variants] if variants else list(recipe.variants)
+    task = recipe.task.task(zoo)
     for variant in chosen:
-        build_variant(variant, zoo.space, seed=0)  # what cannot be built is refused before anything is trained
-    task = InrEditing(zoo, recipe.task.edit, pixels=recipe.task.pixels)
+        _model(variant, task, zoo.space, seed=0)  # what cannot be built is refused before anything is trained
     empty = [split for split in ("train", "validation", "test") if task.size(split) == 0]
     if empty:
         raise ZooError(f"{zoo.path}: the {empty[0]} split is empty; make the zoo with splits=(train, validation, test)")
     # rounded: a resumed run is compared with its description, whatever the number of threads that summed it
-    references = {name: round(100 * mse, 3) for name, mse in task.references().items()} | recipe.references
+    references = {name: round(task.factor * x, 3) for name, x in task.references().items()} | recipe.references
     folders = []
     for seed in seeds or recipe.seeds:
         for variant in chosen:
             folder = Path(out) / recipe.name / variant.name / f"seed{seed}"
-            model = build_variant(variant, zoo.space, seed, task.theta["train"].to("cpu"))
+            model = _model(variant, task, zoo.space, seed, task.theta["train"].to("cpu"))
             config = dataclasses.replace(recipe.train, seed=seed)
-            described = _describe(recipe, variant, seed, zoo) | {"references": references}
+            described = _describe(recipe, variant, seed, zoo, task) | {"references": references}
             if progress:
                 print(f"{recipe.name} / {variant.name} / seed {seed}", flush=True)
-            train(model, task, config, folder, recipe=described, resume=resume, progress=progress)
+            if isinstance(model, Trees):
+                measure(model, task, config, folder, model.fit, recipe=described, resume=resume)
+            else:
+                train(model, task, config, folder, recipe=described, resume=resume, progress=progress)
             folders.append(folder)
     return folders
 
 
+def _model(
+    variant: Variant, task: RecipeTask, space: WeightSpace, seed: int, training: WeightFeatures | None = None
+) -> nn.Module:
+    """The model of a variant, trees among them."""
+    if variant.architecture not in TREES:
+        return build_variant(variant, space, seed, training, outputs=task.outputs)
+    if variant.options:
+        raise RecipeError(f"variant {variant.name!r}: {variant.architecture} has no options")
+    return Trees(variant.architecture, task, seed)
+
+
 def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None) -> nn.Module:
-    """The editor of a run with its best weights, in evaluation mode.
+    """The model of a run with its best weights, in evaluation mode.
 
     Args:
         folder: a run folder.
@@ -104,12 +141,15 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
     trained = from_description(described["space"])
     if space is not None and space != trained:
         raise RecipeError(f"{os.fspath(folder)} was trained on another weight space: {trained.difference(space)}")
+    variant = structure(described["variant"], Variant, str(folder))
+    if variant.architecture in TREES:
+        raise RecipeError(f"{os.fspath(folder)}: trees are measured once and not stored; run the recipe again")
     weights = Path(folder) / "best.safetensors"
     if not weights.is_file():
         raise RecipeError(f"{os.fspath(folder)} has no best.safetensors: train it first")
-    editor = build_variant(structure(described["variant"], Variant, str(folder)), trained, seed=0)
-    editor.load_state_dict(load_file(weights))
-    return editor.eval()
+    model = build_variant(variant, trained, seed=0, outputs=described.get("outputs"))
+    model.load_state_dict(load_file(weights))
+    return model.eval()
 
 
 def evaluate_run(
@@ -118,7 +158,8 @@ def evaluate_run(
     """The metrics of a trained run on a split of any zoo of the same space."""
     described = _described(folder)
     model = load_model(folder, zoo.space)
-    task = InrEditing(zoo, structure(described["task"], TaskSettings, str(folder)).edit)
+    settings: Any = TaskSettings  # cattrs finds the kind
+    task: RecipeTask = structure(described["task"], settings, str(folder)).task(zoo)
     return task.evaluate(model, split, batch_size)
 
 
@@ -130,21 +171,29 @@ def fit_recipe_of(folder: str | os.PathLike[str]) -> FitRecipe:
     return FitRecipe(**fit)
 
 
-def _describe(recipe: Recipe, variant: Variant, seed: int, zoo: Zoo) -> dict[str, Any]:
+def _describe(recipe: Recipe, variant: Variant, seed: int, zoo: Zoo, task: RecipeTask) -> dict[str, Any]:
     """What is stored with a run: the recipe, which part of it this is, and the zoo as it really was."""
     manifest = zoo.manifest
-    return dataclasses.asdict(recipe) | {
-        "variant": dataclasses.asdict(variant),
-        "seed": seed,
-        "space": zoo.space.describe(),
-        "zoo": {
-            "image_set": manifest.get("image_set", ""),
-            "networks": len(zoo),
-            "seed": manifest.get("seed"),
-            "content": manifest.get("content"),
-            "fit": manifest.get("recipe"),
-        },
-    }
+    about: dict[str, Any] = {}
+    if not isinstance(recipe.task, EditingSettings):  # the default kind, of which older runs do not speak
+        settings = {"kind": recipe.task.kind} | dataclasses.asdict(recipe.task)
+        about = {"task": settings, "outputs": task.outputs}
+    return (
+        dataclasses.asdict(recipe)
+        | about
+        | {
+            "variant": dataclasses.asdict(variant),
+            "seed": seed,
+            "space": zoo.space.describe(),
+            "zoo": {
+                "image_set": manifest.get("image_set", ""),
+                "networks": len(zoo),
+                "seed": manifest.get("seed"),
+                "content": manifest.get("content"),
+                "fit": manifest.get("recipe"),
+            },
+        }
+    )
 
 
 def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Telling what an INR shows from its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..zoo import Zoo
+from ._prediction import Prediction, column_of
+from ._task import TaskSettings
+
+__all__ = ["InrClassification", "InrClassificationSettings"]
+
+
+class InrClassification(Prediction):
+    """The class of the image that each INR shows; the loss is the cross-entropy, the metric the accuracy.
+
+    Args:
+        zoo: INRs with a column of classes. All values of the column are classes, in their order.
+        column: name of the column.
+
+    Raises:
+        ZooError: if the zoo has no such column.
+    """
+
+    name = "inr-classification"
+    selection = "accuracy"
+    outputs: int | None
+    factor = 100.0
+
+    def __init__(self, zoo: Zoo, column: str = "label") -> None:
+        self.classes = np.unique(column_of(zoo, column))
+        self.outputs = len(self.classes)
+        super().__init__(zoo, column)
+
+    def target(self, values: np.ndarray) -> Tensor:
+        """Positions in `classes`."""
+        return torch.from_numpy(np.searchsorted(self.classes, values))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The cross-entropy."""
+        return F.cross_entropy(outputs, targets, reduction="none")
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Positions in `classes`."""
+        return outputs.argmax(1)
+
+    def measure(self, predicted: Tensor, targets: Tensor) -> dict[str, float]:
+        """The share of INRs whose class is found."""
+        return {"accuracy": float((predicted == targets).double().mean())}
+
+    def references(self) -> dict[str, float]:
+        """The most frequent training class, for every test INR."""
+        return {
+            "most frequent class": self.measure(self.targets["train"].mode().values, self.targets["test"])["accuracy"]
+        }
+
+
+@dataclass(frozen=True)
+class InrClassificationSettings(TaskSettings):
+    """The class of the image that an INR shows.
+
+    Attributes:
+        column: of the zoo's metadata.
+    """
+
+    kind: ClassVar[str] = "inr-classification"
+    column: str = "label"
+
+    def task(self, zoo: Zoo) -> InrClassification:
+        """The task on the networks of a zoo."""
+        return InrClassification(zoo, self.column)

@@ -1,0 +1,158 @@
+"""Predicting the test accuracy of trained networks from their weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .._errors import RecipeError, ZooError
+from ..zoo import Zoo
+from ._augmentation import scale_augmented
+from ._metrics import kendall_tau, r_squared
+from ._prediction import Prediction, column_of
+from ._task import TaskSettings
+
+__all__ = [
+    "CnnGeneralizationSettings",
+    "Generalization",
+    "TransformerGeneralizationSettings",
+]
+
+Loss = Literal["bce", "mse"]
+
+
+class Generalization(Prediction):
+    """The test accuracy of each network of a zoo, through a sigmoid; metrics Kendall's τ-b, R² and L1.
+
+    On the test split also, if asked for:
+
+    - ``tau_scale_1e0``, ``tau_scale_1e1``, ...: τ on test networks moved by random elements of their group, with scales
+      U[1, 10^k] where it has scales (see `scale_augmented`), the same ones for every model;
+    - ``tau_above_0.2``, ...: τ on the test networks with at least that accuracy.
+
+    Args:
+        zoo: trained networks with a column of test accuracies between 0 and 1.
+        name: of the task.
+        column: name of the column.
+        loss: "bce", binary cross-entropy with the accuracy as the probability, or "mse".
+        scales: powers k of ten.
+        thresholds: accuracies.
+        minimum: networks with a lower accuracy are left out of every split.
+
+    Raises:
+        ZooError: if the zoo has no such column, or it is no accuracy, or no network is left.
+        RecipeError: for another loss, negative powers, or thresholds that are no accuracies.
+    """
+
+    selection = "tau"
+    outputs: int | None = 1
+    factor = 1.0
+
+    def __init__(
+        self,
+        zoo: Zoo,
+        name: str = "cnn-generalization",
+        column: str = "test_accuracy",
+        *,
+        loss: Loss = "bce",
+        scales: tuple[int, ...] = (),
+        thresholds: tuple[float, ...] = (),
+        minimum: float = 0.0,
+    ) -> None:
+        if loss not in ("bce", "mse"):
+            raise RecipeError(f"loss: expected 'bce' or 'mse', found {loss!r}")
+        if any(power < 0 for power in scales):
+            raise RecipeError(f"scales: expected powers of ten from 0 on, found {list(scales)}")
+        if not all(0 <= value <= 1 for value in (minimum, *thresholds)):
+            raise RecipeError(f"minimum, thresholds: expected accuracies, found {minimum} and {list(thresholds)}")
+        accuracy = column_of(zoo, column)
+        if accuracy.dtype.kind != "f" or not ((accuracy >= 0) & (accuracy <= 1)).all():
+            raise ZooError(f"{zoo.path}: column {column!r} holds no accuracies, which are numbers from 0 to 1")
+        super().__init__(zoo, column, kept=accuracy >= minimum)
+        self.name, self.scales, self.thresholds = name, scales, thresholds
+        self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
+
+    def target(self, values: np.ndarray) -> Tensor:
+        """Accuracies."""
+        return torch.from_numpy(values).float()
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy, or the squared error of the sigmoid."""
+        return self._loss(outputs[:, 0], targets, reduction="none")
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Accuracies, of logits."""
+        return outputs[:, 0].sigmoid()
+
+    def measure(self, predicted: Tensor, targets: Tensor) -> dict[str, float]:
+        """τ-b, R² and the mean absolute error."""
+        return {
+            "tau": kendall_tau(predicted, targets),
+            "r2": r_squared(predicted, targets),
+            "l1": float((predicted - targets).abs().mean()),
+        }
+
+    def measure_test(self, model: nn.Module, predicted: Tensor, targets: Tensor, batch_size: int) -> dict[str, float]:
+        """τ-b above the thresholds, and on moved networks."""
+        metrics = {}
+        for value in self.thresholds:
+            above = targets >= value
+            metrics[f"tau_above_{value:g}"] = kendall_tau(predicted[above], targets[above])
+        for power in self.scales:
+            moved = scale_augmented(self.theta["test"], power, torch.Generator().manual_seed(power))
+            metrics[f"tau_scale_1e{power}"] = kendall_tau(self.predictions(model, moved, batch_size), targets)
+        return metrics
+
+
+def _squared_error(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    return F.mse_loss(logits.sigmoid(), targets, reduction=reduction)
+
+
+@dataclass(frozen=True)
+class CnnGeneralizationSettings(TaskSettings):
+    """The test accuracy of CNNs. Unterthiner et al. (2020), arXiv 2002.11448.
+
+    Attributes:
+        column: of the zoo's metadata.
+        loss: "bce" or "mse".
+        scales: powers k of the test-time augmentation with scales U[1, 10^k].
+    """
+
+    kind: ClassVar[str] = "cnn-generalization"
+    column: str = "test_accuracy"
+    loss: Loss = "bce"
+    scales: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+    def task(self, zoo: Zoo) -> Generalization:
+        """The task on the networks of a zoo."""
+        return Generalization(zoo, self.kind, self.column, loss=self.loss, scales=self.scales)
+
+
+@dataclass(frozen=True)
+class TransformerGeneralizationSettings(TaskSettings):
+    """The test accuracy of transformers. Tran et al. (2024), arXiv 2410.04209.
+
+    Attributes:
+        column: of the zoo's metadata.
+        loss: "bce" or "mse".
+        thresholds: accuracies; τ is also measured on the test networks above each.
+        minimum: networks with a lower accuracy are left out of training, validation and test, as in the published
+            protocol with one data set for each threshold.
+    """
+
+    kind: ClassVar[str] = "transformer-generalization"
+    column: str = "test_accuracy"
+    loss: Loss = "bce"
+    thresholds: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6)
+    minimum: float = 0.0
+
+    def task(self, zoo: Zoo) -> Generalization:
+        """The task on the networks of a zoo."""
+        return Generalization(
+            zoo, self.kind, self.column, loss=self.loss, thresholds=self.thresholds, minimum=self.minimum
+        )

@@ -1,0 +1,293 @@
+"""Tasks that predict something about networks: accuracies of CNNs and transformers, classes of INRs."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from sklearn.metrics import r2_score
+from torch import nn
+
+import weightspace as ws
+from weightspace import tasks, zoo
+from weightspace.engine import TrainConfig
+from weightspace.tasks import Generalization, InrClassification, Recipe, Variant
+
+
+def cnn(activation):
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), activation(), nn.Conv2d(4, 4, 3), activation(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 3),
+    )  # fmt: skip
+
+
+def write_cnns(folder, activation=nn.ReLU, count=120):
+    """CNNs whose "accuracy" is a function of their outputs' weights' size that no symmetry changes."""
+    space = ws.from_module(cnn(activation), torch.zeros(1, 1, 8, 8))
+    theta = space.sample(count, torch.Generator().manual_seed(0))
+    growth = torch.linspace(0.2, 3, count)[torch.randperm(count, generator=torch.Generator().manual_seed(1))]
+    theta = theta.map(lambda t: t * growth.view(-1, *[1] * (t.dim() - 1)))
+    accuracy = (growth / 3.5).double().numpy()
+    splits = (count - 40, 20, 20)
+    return zoo.write_zoo(folder, theta, columns={"test_accuracy": accuracy, "epoch": np.arange(count)}, splits=splits)
+
+
+@pytest.fixture(scope="module")
+def cnns(tmp_path_factory):
+    write_cnns(tmp_path_factory.mktemp("zoo") / "cnns")
+    return zoo.load(tmp_path_factory.getbasetemp() / "zoo0" / "cnns")
+
+
+class Norm(nn.Module):
+    """Logits that follow the size of the weights, which permutations and signs leave as it is."""
+
+    def __init__(self, sign=1.0):
+        super().__init__()
+        self.sign = nn.Parameter(torch.tensor(sign))
+
+    def forward(self, theta):
+        return self.sign * sum(t.square().flatten(1).sum(1) for t in theta.tensors)[:, None].sqrt() / 10 - 1
+
+
+def test_tau_is_that_of_scipy_with_ties_and_zero_without_order():
+    generator = np.random.default_rng(0)
+    for digits in (0, 1, 6):
+        x, y = generator.normal(size=(2, 300)).round(digits)
+        found = tasks.kendall_tau(torch.from_numpy(x), torch.from_numpy(y))
+        assert found == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-12)
+    x = torch.arange(5.0)
+    assert tasks.kendall_tau(torch.zeros(5), x) == 0
+    assert np.isnan(tasks.kendall_tau(torch.tensor([0.0, np.nan, 1, 2, 3]), x))
+
+
+def test_tau_beyond_one_block_of_pairs():
+    x, y = torch.randn(2, 1500, generator=torch.Generator().manual_seed(0))
+    assert tasks.kendall_tau(x, y + x) == pytest.approx(scipy.stats.kendalltau(x, y + x).statistic, abs=1e-12)
+
+
+def test_the_interval_is_the_bootstrap():
+    x, y = np.random.default_rng(1).normal(size=(2, 60)).round(1)
+    y = y + x
+    found = tasks.tau_interval(torch.from_numpy(x), torch.from_numpy(y), draws=200, seed=5)
+    chosen = torch.randint(60, (200, 60), generator=torch.Generator().manual_seed(5)).numpy()
+    values = [scipy.stats.kendalltau(x[i], y[i]).statistic for i in chosen]
+    np.testing.assert_allclose(found, np.quantile(values, [0.025, 0.975]), atol=1e-12)
+
+
+def test_r_squared_is_that_of_scikit_learn():
+    x, y = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    assert tasks.r_squared(x, y) == pytest.approx(r2_score(y, x), rel=1e-6)
+
+
+@pytest.mark.parametrize(("activation", "scaled"), [(nn.ReLU, True), (nn.Tanh, False)])
+def test_augmented_networks_compute_the_same(tmp_path, activation, scaled):
+    space = ws.from_module(cnn(activation), torch.zeros(1, 1, 8, 8))
+    theta = space.sample(6, torch.Generator().manual_seed(0)).to(torch.float64)
+    x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
+    for power in (0, 4):
+        moved = tasks.scale_augmented(theta, power, torch.Generator().manual_seed(0))
+        expected = space.realize(theta, x)
+        torch.testing.assert_close(space.realize(moved, x), expected, rtol=1e-9, atol=1e-9)
+        first, before = moved.tensors[0], theta.tensors[0]
+        assert not torch.equal(first, before)
+        ratio = float((first.square().sum() / before.square().sum()).sqrt())
+        if power == 4 and scaled:
+            assert 1e3 < ratio < 1e4, "scales up to the power of ten"
+        else:
+            assert ratio == pytest.approx(1), "permutations and signs keep the size"
+
+
+def test_scales_are_uniform_from_one():
+    space = ws.mlp([1, 1, 1], "relu")
+    theta = space.features({p.name: torch.ones(4000, *p.shape, 1) for p in space.parameters})
+    scales = tasks.scale_augmented(theta, 1, torch.Generator().manual_seed(0))["0.weight"].flatten()
+    assert 1 <= scales.min() < 1.01
+    assert 9.99 < scales.max() <= 10
+    assert scales.mean() == pytest.approx(5.5, rel=0.02)
+
+
+def test_metrics_of_generalization(cnns):
+    task = Generalization(cnns, scales=(0, 3), thresholds=(0.0, 0.5))
+    model = Norm().eval()
+    found = task.evaluate(model, "test", 7)
+    members = cnns.splits["test"]
+    accuracy = cnns.metadata["test_accuracy"][members]
+    predicted = model(cnns.weights[members])[:, 0].detach().double().sigmoid().numpy()
+    tau = scipy.stats.kendalltau(predicted, accuracy).statistic
+    assert found["tau"] == pytest.approx(tau)
+    assert found["tau_above_0"] == pytest.approx(tau)
+    above = accuracy >= 0.5
+    assert found["tau_above_0.5"] == pytest.approx(scipy.stats.kendalltau(predicted[above], accuracy[above]).statistic)
+    assert found["r2"] == pytest.approx(r2_score(accuracy, predicted), rel=1e-5)
+    assert found["l1"] == pytest.approx(np.abs(accuracy - predicted).mean(), rel=1e-5)
+    assert found["tau_scale_1e0"] == pytest.approx(tau, abs=0.02), "permutations change nothing but rounding"
+    assert found["tau_scale_1e3"] < tau - 0.1, "the size of weights is no invariant of scales"
+    assert found == task.evaluate(model, "test", 20), "the moved networks are the same each time"
+    assert set(task.evaluate(model, "validation", 7)) == {"tau", "r2", "l1"}
+
+
+def test_losses_of_generalization(cnns):
+    index = torch.tensor([3, 1])
+    logits = torch.tensor([0.5, -2.0])
+    accuracy = Generalization(cnns).targets["validation"][index]
+
+    def model(theta):
+        return logits[:, None]
+
+    p = logits.sigmoid()
+    cross = -(accuracy * p.log() + (1 - accuracy) * (1 - p).log())
+    torch.testing.assert_close(Generalization(cnns, loss="bce").losses(model, "validation", index), cross)
+    squared = Generalization(cnns, loss="mse").losses(model, "validation", index)
+    torch.testing.assert_close(squared, (p - accuracy).square())
+
+
+def test_networks_below_the_minimum_do_not_count(cnns):
+    task = Generalization(cnns, minimum=0.4)
+    expected = (cnns.metadata["test_accuracy"][cnns.splits["train"]] >= 0.4).sum()
+    assert 0 < task.size("train") == expected < Generalization(cnns).size("train")
+    assert min(float(targets.min()) for targets in task.targets.values()) >= 0.4
+
+
+def test_what_cannot_be_predicted_is_refused(cnns, digits):
+    with pytest.raises(ws.ZooError, match="no column 'accuracy' in its metadata; it has epoch, index, split"):
+        Generalization(cnns, column="accuracy")
+    with pytest.raises(ws.ZooError, match="'epoch' holds no accuracies"):
+        Generalization(cnns, column="epoch")
+    with pytest.raises(ws.ZooError, match="no network is left of 120"):
+        Generalization(cnns, minimum=1.0)
+    for options in ({"loss": "l1"}, {"scales": (-1,)}, {"thresholds": (2.0,)}):
+        with pytest.raises(ws.RecipeError, match=next(iter(options))):
+            Generalization(cnns, **options)
+
+
+class InTurn(nn.Module):
+    """One class after the other."""
+
+    def forward(self, theta):
+        return torch.eye(10)[torch.arange(len(theta)) % 10]
+
+
+def test_accuracy_of_classification(digits):
+    task = InrClassification(digits)
+    assert task.outputs == 10
+    labels = torch.from_numpy(digits.metadata["label"][digits.splits["test"]])
+    assert torch.equal(task.targets["test"], labels)
+    found = task.evaluate(InTurn(), "test", 8)["accuracy"]
+    assert found == pytest.approx(float((labels == torch.arange(8)).double().mean()))
+    loss = task.losses(lambda theta: torch.zeros(len(theta), 10), "train", torch.tensor([0, 1]))
+    torch.testing.assert_close(loss, torch.full((2,), 10.0).log())
+
+
+TINY = TrainConfig(epochs=2, batch_size=16, learning_rate=1e-2)
+SMALL = {"hidden": 8, "depth": 2}
+
+
+def recipe(kind, variants, **settings):
+    return Recipe("tiny", "a table", TINY, tuple(variants), task=tasks.KINDS[kind](**settings), seeds=(0,))
+
+
+@pytest.fixture(scope="module")
+def runs(cnns, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    variants = [
+        Variant("hnp-nfn", "hnp-nfn", options=SMALL),
+        Variant("monomial", "monomial-nfn", options=SMALL),
+        Variant("statnet", "statnet", options=SMALL),
+        Variant("mlp", "mlp", options=SMALL),
+        Variant("boosting", "statistics-boosting"),
+        Variant("forest", "statistics-forest"),
+    ]
+    table = recipe("cnn-generalization", variants, scales=(0, 4))
+    tasks.run_recipe(table, cnns, out, progress=False)
+    return out / "tiny"
+
+
+def metrics(folder, split="test"):
+    return json.loads((folder / "result.json").read_text())["metrics"][split]
+
+
+def test_every_baseline_goes_through_one_recipe(runs, cnns):
+    for name in ("hnp-nfn", "monomial", "statnet", "mlp", "boosting", "forest"):
+        found = metrics(runs / name / "seed0")
+        assert set(found) == {"tau", "r2", "l1", "tau_scale_1e0", "tau_scale_1e4"}, name
+        described = json.loads((runs / name / "seed0" / "recipe.json").read_text())
+        assert described["task"]["selection"] == "tau"
+        assert described["task"]["direction"] == "max"
+        assert described["recipe"]["task"]["kind"] == "cnn-generalization"
+    assert metrics(runs / "forest" / "seed0")["tau"] > 0.8
+    assert tasks.evaluate_run(runs / "hnp-nfn" / "seed0", cnns) == pytest.approx(metrics(runs / "hnp-nfn" / "seed0"))
+    with pytest.raises(ws.RecipeError, match="trees are measured once and not stored"):
+        tasks.load_model(runs / "boosting" / "seed0")
+
+
+def test_the_best_epoch_has_the_highest_tau(runs):
+    folder = runs / "statnet" / "seed0"
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert metrics(folder, "validation")["tau"] == max(record["validation"]["tau"] for record in records)
+
+
+def test_trees_are_kept_and_predict_what_they_say(runs, cnns):
+    folder = runs / "forest" / "seed0"
+    before = (folder / "result.json").stat().st_mtime_ns
+    variants = [Variant("forest", "statistics-forest")]
+    table = recipe("cnn-generalization", variants, scales=(0, 4))
+    with pytest.raises(ws.EngineError, match="holds another run"):
+        tasks.run_recipe(dataclasses.replace(table, title="another"), cnns, runs.parent, progress=False)
+    task = table.task.task(cnns)
+    model = tasks.Trees("statistics-forest", task, 0)
+    model.fit()
+    expected = ws.models.StatisticsPredictor("forest").fit(task.theta["train"], task.targets["train"])
+    found = task.predictions(model, task.theta["test"], 8)
+    torch.testing.assert_close(found, expected.predict(task.theta["test"]), rtol=1e-4, atol=1e-6)
+    assert (folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_samples_hold_what_the_report_draws(runs, cnns):
+    from safetensors.torch import load_file
+
+    shown = load_file(runs / "hnp-nfn" / "seed0" / "samples.safetensors")
+    assert shown["true"].shape == shown["predicted"].shape == (20,)
+    assert shown["orbit"].shape == (20, 8)
+    assert tasks.kendall_tau(shown["predicted"], shown["true"]) == pytest.approx(
+        metrics(runs / "hnp-nfn" / "seed0")["tau"]
+    )
+
+
+def test_a_model_with_the_symmetry_does_not_move_along_orbits(runs):
+    from safetensors.torch import load_file
+
+    spread = {
+        name: float(load_file(runs / name / "seed0" / "samples.safetensors")["orbit"].std(1).mean())
+        for name in ("hnp-nfn", "monomial", "mlp")
+    }
+    assert spread["monomial"] < 1e-5 < 1e-3 < min(spread["hnp-nfn"], spread["mlp"])
+    found = metrics(runs / "monomial" / "seed0")
+    assert found["tau_scale_1e4"] == pytest.approx(found["tau"], abs=0.02)
+
+
+def test_classes_through_a_recipe(digits, tmp_path):
+    variants = [
+        Variant("dws", "dws", options={"hidden": 4, "depth": 2}),
+        Variant("forest", "statistics-forest"),
+    ]
+    tasks.run_recipe(recipe("inr-classification", variants), digits, tmp_path, progress=False)
+    for name in ("dws", "forest"):
+        assert 0 <= metrics(tmp_path / "tiny" / name / "seed0")["accuracy"] <= 1
+    stored = json.loads((tmp_path / "tiny" / "dws" / "seed0" / "recipe.json").read_text())["recipe"]
+    assert stored["outputs"] == 10
+    assert stored["references"]["most frequent class"] <= 100
+    assert tasks.evaluate_run(tmp_path / "tiny" / "dws" / "seed0", digits).keys() == {"accuracy"}
+
+
+def test_several_networks_and_options_of_trees_are_refused(cnns, digits, tmp_path):
+    table = recipe("cnn-generalization", [Variant("dws", "dws", k=2)])
+    with pytest.raises(ws.RecipeError, match="k = 2 networks, but the task asks for numbers"):
+        tasks.run_recipe(table, cnns, tmp_path, progress=False)
+    table = recipe("cnn-generalization", [Variant("trees", "statistics-forest", options={"depth": 3})])
+    with pytest.raises(ws.RecipeError, match="statistics-forest has no options"):
+        tasks.run_recipe(table, cnns, tmp_path, progress=False)
+    table = recipe("inr-editing", [Variant("trees", "statistics-forest")])
+    with pytest.raises(ws.RecipeError, match="predicts numbers and classes; task 'inr-editing' asks for networks"):
+        tasks.run_recipe(table, digits, tmp_path, progress=False)
