@@ -1,7 +1,7 @@
 """Weight-space learning: networks that take the weights of other networks as input.
 
-The packages `engine`, `report`, `tasks`, `testing`, `theory` and `zoo` are imported when they are first used:
-``ws.zoo.load``.
+The packages `augment`, `engine`, `report`, `tasks`, `testing`, `theory` and `zoo` are imported when they are first
+used: ``ws.zoo.load``.
 """
 
 from importlib import import_module
@@ -58,7 +58,7 @@ __all__ = [
     "space",
 ]
 
-_LAZY = ("engine", "report", "tasks", "testing", "theory", "zoo")
+_LAZY = ("augment", "engine", "report", "tasks", "testing", "theory", "zoo")
 
 
 def __getattr__(name: str) -> ModuleType:
