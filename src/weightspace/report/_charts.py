@@ -101,7 +101,8 @@ def curves_charts(group: Group) -> list[str]:
         for axes, colour, (name, rows) in zip(panels, itertools.cycle(SERIES), families.items(), strict=False):
             for row, alpha in zip(rows, _shades(len(rows)), strict=True):
                 _draw_curves(axes, row, group, colour, alpha)
-            axes.set_title(f"{name}, {group.unit}: validation, training dotted", color=MUTED, fontsize=10)
+            training = ", training dotted" if group.metric == "mse" else ""
+            axes.set_title(f"{name}, {group.unit}: validation{training}", color=MUTED, fontsize=10)
             axes.set_xlabel("epoch")
             if group.direction == "min":
                 axes.set_yscale("log")
@@ -132,7 +133,7 @@ def _draw_curves(axes: "Axes", row: Row, group: Group, colour: str, alpha: float
         epochs, values = _validations(run, group)
         axes.plot(epochs, values, "-", color=colour, alpha=alpha, lw=1.6)
         end = (epochs[-1], values[-1]) if epochs else end
-    if end is not None:
+    if end is not None and group.several:
         axes.annotate(f"k = {row.k}", end, (5, 0), textcoords="offset points", va="center", annotation_clip=False)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from .._files import atomic_write
 from ._charts import capacity_chart, curves_charts
 from ._pictures import ERROR_LIMIT, galleries
+from ._predictions import prediction_parts
 from ._runs import Run, find_runs, output_file
 from ._style import environment
-from ._table import Estimate, Group, group_runs
+from ._table import Estimate, Group, group_runs, unit_of
 
 __all__ = ["write_report"]
 
@@ -36,7 +37,8 @@ def write_report(folders: Iterable[str | os.PathLike[str]], out_html: str | os.P
     path = output_file(out_html, "report.html")
 
     templates = environment()
-    templates.filters |= {"percent": _percent, "duration": _duration, "number": _number}
+    templates.filters |= {"percent": _percent, "duration": _duration, "number": _number, "unit": unit_of}
+    templates.filters["fixed"] = lambda value, digits: f"{value:.{digits}f}"
     groups = group_runs(find_runs(folders))
     page = templates.get_template("template.html").render(
         sections=[_section(group) for group in groups],
@@ -59,6 +61,7 @@ def _section(group: Group) -> dict[str, Any]:
         "references": group.recipe.get("references") or {},
         "card": dict(_card(group)),  # the last value of a key counts
         "charts": [*filter(None, [capacity_chart(group)]), *curves_charts(group)],
+        "predictions": prediction_parts(group),
         "galleries": galleries(group),
         "runs": [
             {"run": run, "settings": json.dumps(_settings(run), indent=2, ensure_ascii=False)} for run in group.runs

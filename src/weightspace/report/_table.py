@@ -9,10 +9,30 @@ from typing import Any
 
 from ._runs import Run
 
-__all__ = ["Estimate", "Group", "Row", "group_runs"]
+__all__ = ["Estimate", "Group", "Row", "group_runs", "power_of_ten", "unit_of"]
 
-UNITS = {"mse": (100.0, "MSE × 10⁻²")}
-"""How papers print a metric: factor and unit. Any other metric is printed as it is."""
+UNITS = {
+    "mse": (100.0, "MSE × 10⁻²", 2),
+    "accuracy": (100.0, "accuracy in %", 2),
+    "tau": (1.0, "Kendall's τ", 3),
+    "r2": (1.0, "R²", 3),
+    "l1": (1.0, "L1", 4),
+}
+"""How papers print a metric: factor, unit and digits. Any other metric is printed as it is, with three digits."""
+
+
+def power_of_ten(exponent: str) -> str:
+    """As it is printed."""
+    return "10" + exponent.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def unit_of(metric: str) -> tuple[float, str, int]:
+    """Factor, unit and digits of a metric; ``tau_scale_1e3`` and ``tau_above_0.2`` are τ under a condition."""
+    if metric.startswith("tau_scale_1e"):
+        return 1.0, f"τ, scales to {power_of_ten(metric.removeprefix('tau_scale_1e'))}", 3
+    if metric.startswith("tau_above_"):
+        return 1.0, f"τ, accuracy ≥ {metric.removeprefix('tau_above_')}", 3
+    return UNITS.get(metric, (1.0, metric, 3))
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,8 @@ class Row:
     Attributes:
         name: the variant's name.
         architecture: the backbone.
+        family: what rows are compared within: the name without its ``-k8``, or the architecture if it has none and the
+            recipe compares numbers of networks.
         k: the number of networks that the model predicts.
         runs: its runs, by seed.
         expected: the seeds that the recipe asks for.
@@ -62,6 +84,7 @@ class Row:
 
     name: str
     architecture: str
+    family: str
     k: int
     runs: tuple[Run, ...]
     expected: tuple[int, ...]
@@ -72,12 +95,6 @@ class Row:
     published_gain: float | None = None
 
     @property
-    def family(self) -> str:
-        """What rows are compared within: the name without its ``-k8``, or the architecture if it has none."""
-        stem = self.name.removesuffix(f"-k{self.k}")
-        return self.architecture if stem == self.name else stem
-
-    @property
     def parameters(self) -> int | None:
         """Trainable parameters of the model."""
         return next((run.result.parameters for run in self.runs if run.result), None)
@@ -86,6 +103,14 @@ class Row:
     def seconds(self) -> Estimate | None:
         """Wall time of a run."""
         return Estimate.of(run.result.seconds for run in self.runs if run.result)
+
+    @property
+    def metrics(self) -> dict[str, Estimate]:
+        """All test metrics over the finished runs, in the units in which they are stored."""
+        found = [run.result.metrics["test"] for run in self.runs if run.result]
+        names = dict.fromkeys(name for metrics in found for name in metrics)
+        estimates = {name: Estimate.of(metrics[name] for metrics in found if name in metrics) for name in names}
+        return {name: estimate for name, estimate in estimates.items() if estimate is not None}
 
     @property
     def missing(self) -> str:
@@ -128,12 +153,27 @@ class Group:
     @property
     def factor(self) -> float:
         """From the stored metric to the unit of the table."""
-        return UNITS.get(self.metric, (1.0, ""))[0]
+        return unit_of(self.metric)[0]
 
     @property
     def unit(self) -> str:
         """The unit of the table."""
-        return UNITS.get(self.metric, (1.0, self.metric))[1]
+        return unit_of(self.metric)[1]
+
+    @property
+    def digits(self) -> int:
+        """Decimals of the table."""
+        return unit_of(self.metric)[2]
+
+    @property
+    def several(self) -> bool:
+        """Whether any row predicts more than one network."""
+        return any(row.k > 1 for row in self.rows)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of all test metrics, the selection metric first."""
+        return tuple(dict.fromkeys([self.metric, *(name for row in self.rows for name in row.metrics)]))
 
 
 _OWN = {"sha256", "model", "recipe.variant", "recipe.seed", "recipe.references", "train.seed"}
@@ -166,18 +206,22 @@ def _group(name: str, runs: tuple[Run, ...]) -> Group:
     direction = str(first.description.get("task", {}).get("direction", "min"))
     seeds = tuple(int(seed) for seed in first.recipe.get("seeds") or ())
     members = {variant: [run for run in runs if run.variant["name"] == variant] for variant in variants}
-    rows = [_row(variants[name], members[name], seeds, published.get(name)) for name in variants]
+    several = any(int(variant.get("k", 1)) > 1 for variant in variants.values())
+    rows = [_row(variants[name], members[name], seeds, published.get(name), several) for name in variants]
     if direction == "min":
         rows = [_with_gain(row, rows) for row in rows]
     return Group(name, first.recipe, first.metric, direction, tuple(rows), runs)
 
 
-def _row(settings: Mapping[str, Any], runs: list[Run], seeds: tuple[int, ...], published: Any) -> Row:
+def _row(settings: Mapping[str, Any], runs: list[Run], seeds: tuple[int, ...], published: Any, several: bool) -> Row:
     mean, spread = (*(published or ()), None, None)[:2]
+    name, architecture, k = str(settings["name"]), str(settings.get("architecture", "–")), int(settings.get("k", 1))
+    stem = name.removesuffix(f"-k{k}")
     return Row(
-        name=str(settings["name"]),
-        architecture=str(settings.get("architecture", "–")),
-        k=int(settings.get("k", 1)),
+        name=name,
+        architecture=architecture,
+        family=architecture if stem == name and several else stem,
+        k=k,
         runs=tuple(sorted(runs, key=lambda run: (run.seed is None, run.seed))),
         expected=seeds,
         validation=Estimate.of(run.measured("validation") for run in runs if run.result),
