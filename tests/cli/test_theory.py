@@ -23,6 +23,14 @@ def test_an_unknown_statement_is_refused(capsys, tmp_path):
     assert "unknown statement 'flat-earth'" in capsys.readouterr().err
 
 
+def test_what_cannot_be_meant_is_refused_before_anything_is_computed(capsys, tmp_path):
+    assert main(["theory", "bases", "--all", "--out", str(tmp_path)]) == 2
+    assert "leave out bases" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["theory", "bases", "--out", str(tmp_path / "file")]) == 2
+    assert "--out takes a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", [1.0, 3.0])
 def test_all_writes_the_page_and_tells_of_numbers_that_do_not_agree(value, monkeypatch, capsys, tmp_path):
     from weightspace import theory

@@ -32,18 +32,23 @@ class Theory:
     def run(self) -> None:
         """Check, print, draw."""
         chosen = theory.statements(*self.names)
+        if self.all and self.names:
+            raise TheoryError(f"--all checks every statement; leave out {', '.join(self.names)}, or --all")
         if not self.names and not self.all:
             return self._list(chosen)
-        wanted = theory.statements() if self.all else chosen
+        if self.out.exists() and not self.out.is_dir():
+            raise TheoryError(f"{self.out} is a file; --out takes a folder")
         found = []
-        for statement in track(wanted, "checking", console=console, disable=len(wanted) == 1):
+        for statement in track(chosen, "checking", console=console, disable=len(chosen) == 1):
             evidence = statement.run()
             found.append((statement, evidence))
             self._print(statement, evidence)
             if picture := report.figure_statement(evidence, self.out / f"{statement.name}.png"):
                 console.print(str(picture), markup=False)
+            if self.all:
+                page = report.write_theory(found, self.out / "theory.html")
         if self.all:
-            console.print(str(report.write_theory(found, self.out / "theory.html")), markup=False)
+            console.print(str(page), markup=False)
         if wrong := [statement.name for statement, evidence in found if not evidence.holds]:
             raise TheoryError(f"numbers that do not agree with their statements: see {', '.join(wrong)} above")
 
@@ -67,9 +72,6 @@ class Theory:
         console.print(f"{evidence.seconds:.1f} seconds", style="dim")
 
     def saved(self) -> str:
-        """Pictures of the statements that are done."""
-        return (
-            f"Pictures of the statements that were done are in {self.out}."
-            if self.out.exists()
-            else "Nothing was saved."
-        )
+        """What the statements that are done have left."""
+        kept = f"The statements that were done are in {self.out}" if self.out.exists() else "Nothing was saved"
+        return f"{kept}; the same command starts anew."

@@ -17,7 +17,7 @@ __all__ = ["ExpressivityMap", "Verdict", "expressivity_map"]
 
 Target = Literal["functional of the function", "invariant functional", "operator on functions", "equivariant operator"]
 Domain = Literal["all networks", "general position"]
-Output = Literal["same", "wider", "many"]
+Output = Literal["same", "wide", "many"]
 Norm = Literal["largest error", "mean error"]
 Witness = Callable[[str], list[Measurement]]
 
@@ -32,10 +32,12 @@ class Verdict:
         architecture: which.
         target: what is to be approximated.
         domain: on which networks.
-        hidden_layers: hidden layers of these networks: 1, or 2 for 2 and more (of widths from 4 on).
-        output: for operators on functions, what is predicted: a network of the "same" architecture as the input, one of
-            a fixed "wider" one, or "many", the mean of as many as it takes.
+        hidden_layers: hidden layers of these networks: 1, or 2 for 2 and more (of widths from 4 on); None for any.
+        output: for operators on functions, what is predicted, equivariantly: one network of the "same" architecture as
+            the inputs; the same, where both are as "wide" as it takes; or "many" of the inputs' architecture, whose
+            mean is the result, as many as it takes.
         universal: whether every continuous target can be approximated on every compact set of these networks.
+        symmetric: whether the approximation itself is invariant, or equivariant, everywhere on the domain.
         reason: why, in a sentence.
         witness: the counterexample or the construction, run for the architecture.
     """
@@ -43,9 +45,10 @@ class Verdict:
     architecture: str
     target: Target
     domain: Domain
-    hidden_layers: int
+    hidden_layers: int | None
     output: Output
     universal: bool
+    symmetric: bool
     reason: str
     witness: Witness
 
@@ -88,22 +91,26 @@ class ExpressivityMap:
         Raises:
             TheoryError: for an unknown word, or no hidden layer.
         """
-        if norm not in get_args(Norm) or hidden_layers < 1:
-            raise TheoryError(
-                f"expected a norm of {', '.join(get_args(Norm))} and at least 1 hidden layer, found {norm!r} and "
-                f"{hidden_layers}"
-            )
-        if norm == "mean error" and domain == "all networks":
+        words = ((target, Target), (domain, Domain), (output, Output), (norm, Norm))
+        wrong = [
+            f"{word!r} is none of {', '.join(get_args(known))}" for word, known in words if word not in get_args(known)
+        ]
+        if architecture not in ARCHITECTURES:
+            wrong.append(f"{architecture!r} is none of {', '.join(ARCHITECTURES)}")
+        if hidden_layers < 1:
+            wrong.append(f"the input networks need at least 1 hidden layer, found {hidden_layers}")
+        if wrong:
+            raise TheoryError("; ".join(wrong))
+        if norm == "mean error":
             domain = "general position"  # ties have no volume
-        wanted = (architecture, target, domain, min(hidden_layers, 2), output if "functions" in target else "same")
-        for v in self.verdicts:
-            if (v.architecture, v.target, v.domain, v.hidden_layers, v.output) == wanted:
-                return v
-        raise TheoryError(
-            f"the map has no cell {wanted}; architectures: {', '.join(ARCHITECTURES)}; targets: "
-            f"{', '.join(get_args(Target))}; domains: {', '.join(get_args(Domain))}; outputs: "
-            f"{', '.join(get_args(Output))}"
+        (found,) = (
+            v
+            for v in self.verdicts
+            if (v.architecture, v.target, v.domain) == (architecture, target, domain)
+            and v.hidden_layers in (None, min(hidden_layers, 2))
+            and (v.output == output or v.target != "operator on functions")
         )
+        return found
 
     def verify(self, progress: Callable[[list[Verdict]], Iterable[Verdict]] = iter) -> dict[Verdict, list[Measurement]]:
         """Runs the witness of every cell, each witness once for each architecture.
@@ -119,13 +126,16 @@ class ExpressivityMap:
         return {v: found[v.witness, v.architecture] for v in self.verdicts}
 
     def __str__(self) -> str:
-        """The table: a line for each architecture, U where it is universal and N where it is not."""
+        """The table: a line for each architecture, U where it is universal, N where it is not.
+
+        A small u is an approximation that is invariant, or equivariant, only up to its error.
+        """
         columns = _columns(self.verdicts)
         width = max(map(len, ARCHITECTURES))
         lines = [f"{i + 1:2}  {', '.join(column)}" for i, column in enumerate(columns)]
         lines += ["", " " * width + "".join(f"{i + 1:4}" for i in range(len(columns)))]
         for name in ARCHITECTURES:
-            marks = ["U" if v.universal else "N" for v in self.verdicts if v.architecture == name]
+            marks = [_mark(v) for v in self.verdicts if v.architecture == name]
             lines.append(f"{name:{width}}" + "".join(f"{mark:>4}" for mark in marks))
         return "\n".join(lines)
 
@@ -136,9 +146,9 @@ class ExpressivityMap:
         axes = figure.subplots()
         for y, name in enumerate(ARCHITECTURES):
             for x, verdict in enumerate(v for v in self.verdicts if v.architecture == name):
-                colour, mark = ("C0", "U") if verdict.universal else ("C1", "N")
-                axes.barh(y, 0.94, 0.9, left=x - 0.47, color=colour, alpha=0.85 if verdict.universal else 0.5)
-                axes.text(x, y, mark, ha="center", va="center")
+                colour = "C0" if verdict.universal else "C1"
+                axes.barh(y, 0.94, 0.9, left=x - 0.47, color=colour, alpha=0.7 if verdict.symmetric else 0.4)
+                axes.text(x, y, _mark(verdict), ha="center", va="center")
         axes.set_yticks(range(len(ARCHITECTURES)), ARCHITECTURES)
         axes.set_xticks(range(len(columns)), ["\n".join(c) for c in columns], rotation=90)
         axes.xaxis.tick_top()
@@ -146,17 +156,19 @@ class ExpressivityMap:
         axes.grid(visible=False)
 
 
+def _mark(verdict: Verdict) -> str:
+    return ("U" if verdict.symmetric else "u") if verdict.universal else "N"
+
+
 def _columns(verdicts: tuple[Verdict, ...]) -> list[tuple[str, ...]]:
-    outputs = {"same": "the same architecture", "wider": "one wider network", "many": "a mean of many"}
-    columns: list[tuple[str, ...]] = []
-    for v in verdicts:
-        if v.architecture == ARCHITECTURES[0]:
-            depth = "any depth" if v.domain == "general position" else f"{v.hidden_layers} hidden layers"
-            depth = depth.replace("1 hidden layers", "1 hidden layer").replace(
-                "2 hidden layers", "2 hidden layers or more"
-            )
-            columns.append((v.target, v.domain, outputs[v.output] if "operator on" in v.target else depth))
-    return columns
+    """What stands above the columns: target, domain, and what is predicted or how deep the inputs are."""
+    outputs = {"same": "one network", "wide": "one wide network", "many": "a mean of many"}
+    depths = {None: "any depth", 1: "1 hidden layer", 2: "2 hidden layers or more"}
+    return [
+        (v.target, v.domain, outputs[v.output] if v.target == "operator on functions" else depths[v.hidden_layers])
+        for v in verdicts
+        if v.architecture == ARCHITECTURES[0]
+    ]
 
 
 def expressivity_map() -> ExpressivityMap:
@@ -176,88 +188,60 @@ def expressivity_map() -> ExpressivityMap:
     return ExpressivityMap(tuple(_decided(name, *cell) for name in ARCHITECTURES for cell in _CELLS))
 
 
-_ALL: tuple[Domain, ...] = ("all networks",)
-_Cell = tuple[Target, Domain, int, Output, bool, str, Witness]
+_Cell = tuple[Target, Domain, int | None, Output, bool, str, Witness]
+_RUN = "a network on weights can run its input network at any points, and read the values with an MLP"
+_FEW = "the predicted network has too few affine pieces, whatever predicts it"
+_MANY = "weighted networks of equal neurons, whose weights are functionals of the function"
 _CELLS: tuple[_Cell, ...] = (
-    (
-        "functional of the function", "all networks", 2, "same", True,
-        "a network on weights can run its input network at any points, and read the values with an MLP",
-        witnesses.forward_pass,
-    ),
-    (
-        "functional of the function", "general position", 2, "same", True,
-        "as on all networks",
-        witnesses.forward_pass,
-    ),
+    ("functional of the function", "all networks", None, "same", True, _RUN, witnesses.forward_pass),
+    ("functional of the function", "general position", None, "same", True, _RUN, witnesses.forward_pass),
     (
         "invariant functional", "all networks", 1, "same", True,
-        "an orbit is a multiset of neurons, and sums of features tell multisets apart",
-        witnesses.one_hidden_layer,
+        "an orbit is a multiset of neurons, and sums of features tell multisets apart", witnesses.one_hidden_layer,
     ),
     (
         "invariant functional", "all networks", 2, "same", False,
-        "two networks of different orbits get the same output",
-        witnesses.pair,
+        "two networks of different orbits get the same output", witnesses.pair,
     ),
     (
-        "invariant functional", "general position", 2, "same", True,
-        "neurons can be sorted, exactly, and an MLP reads the sorted network",
-        witnesses.sorting,
+        "invariant functional", "general position", None, "same", True,
+        "neurons can be sorted, exactly, and an MLP reads the sorted network", witnesses.sorting,
     ),
+    ("operator on functions", "all networks", None, "same", False, _FEW, witnesses.capacity),
     (
-        "operator on functions", "all networks", 2, "same", False,
-        "the output network has too few affine pieces",
-        witnesses.capacity,
+        "operator on functions", "all networks", None, "wide", False,
+        "where all neurons of the input are equal, those of the output are", witnesses.collapse,
     ),
+    ("operator on functions", "all networks", None, "many", True, _MANY, witnesses.ensembles),
+    ("operator on functions", "general position", None, "same", False, _FEW, witnesses.capacity),
     (
-        "operator on functions", "all networks", 2, "wider", False,
-        "where all neurons of the input are equal, those of the output are",
-        witnesses.collapse,
+        "operator on functions", "general position", None, "wide", True,
+        "an MLP of the sorted network writes the output, in the order of the input", witnesses.sorting,
     ),
-    (
-        "operator on functions", "all networks", 2, "many", True,
-        "weighted networks of equal neurons, whose weights are functionals of the function",
-        witnesses.ensembles,
-    ),
-    (
-        "operator on functions", "general position", 2, "same", False,
-        "the output network has too few affine pieces",
-        witnesses.capacity,
-    ),
-    (
-        "operator on functions", "general position", 2, "wider", True,
-        "an MLP of the sorted network writes the output, in the order of the input",
-        witnesses.sorting,
-    ),
-    (
-        "operator on functions", "general position", 2, "many", True,
-        "as on all networks",
-        witnesses.ensembles,
-    ),
+    ("operator on functions", "general position", None, "many", True, _MANY, witnesses.ensembles),
     (
         "equivariant operator", "all networks", 1, "same", True,
-        "a neuron and the multiset of all neurons can be told to every weight",
-        witnesses.one_hidden_layer_equivariant,
+        "a neuron and the multiset of all neurons can be told to every weight", witnesses.one_hidden_layer_equivariant,
     ),
     (
         "equivariant operator", "all networks", 2, "same", False,
-        "an invariant functional that is out of reach, written on the last bias, is out of reach",
-        witnesses.pair,
+        "an invariant functional that is out of reach, written on the last bias, is out of reach", witnesses.pair,
     ),
     (
-        "equivariant operator", "general position", 2, "same", True,
-        "an MLP of the sorted network, moved back",
-        witnesses.sorting,
+        "equivariant operator", "general position", None, "same", True,
+        "an MLP of the sorted network, moved back", witnesses.sorting,
     ),
 )  # fmt: skip
 
 
-def _decided(name: str, target: Target, domain: Domain, layers: int, output: Output, *rest: object) -> Verdict:
-    universal, reason, witness = rest
+def _decided(
+    name: str, target: Target, domain: Domain, layers: int | None, output: Output, universal: bool, reason: str,
+    witness: Witness,
+) -> Verdict:  # fmt: skip
+    symmetric = True
     if name == "np-nfn, no positions":
         universal, reason, witness = False, "inputs that are exchanged make no difference", witnesses.inputs_exchanged
-    elif name == "canon-mlp" and domain == "all networks":
-        universal, reason, witness = False, "not invariant where two neurons are tied", witnesses.ties
-    assert isinstance(universal, bool)
-    assert isinstance(reason, str)
-    return Verdict(name, target, domain, layers, output, universal, reason, witness)  # type: ignore[arg-type]
+    elif name == "canon-mlp" and domain == "all networks" and witness is not witnesses.capacity:
+        universal, symmetric, witness = True, False, witnesses.ties
+        reason = "an MLP of the sorted network; which of its orbit that is where neurons tie depends on their order"
+    return Verdict(name, target, domain, layers, output, universal, symmetric, reason, witness)

@@ -141,23 +141,25 @@ def capacity(architecture: str) -> list[Measurement]:
 
 
 def collapse(architecture: str) -> list[Measurement]:
-    """Random weights at the network whose weights are 0: the predicted hidden neurons are equal."""
-    space = mlp([1, 8, 8, 1])
+    """Random weights at the network whose weights are 0: the predicted hidden neurons are equal, however many."""
     x = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
-    functions = []
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for seed in range(5):
-            torch.manual_seed(seed)
-            net = build(architecture, space, **_options(architecture)).double().eval()
-            functions.append(space.realize(net(_random(space, 1) * 0.0), x)[0, :, 0])
-    values = torch.stack(functions)
-    steps = values.diff(dim=1)
-    one_way = ((steps >= -1e-12).all(1) | (steps <= 1e-12).all(1)).sum()
     tent = TiledZoom(2).fold(x)[:, 0]
-    return [
-        Measurement.equal("of 5 predictions at weights 0: go one way only", float(one_way), 5),
-        Measurement.at_least("their least error for a tent", float((values - tent).abs().amax(1).min()), 0.5),
-    ]
+    measured = []
+    for width in (8, 32):
+        space, functions = mlp([1, width, width, 1]), []
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            for seed in range(3):
+                torch.manual_seed(seed)
+                net = build(architecture, space, **_options(architecture)).double().eval()
+                functions.append(space.realize(net(_random(space, 1) * 0.0), x)[0, :, 0])
+        values = torch.stack(functions)
+        steps = values.diff(dim=1)
+        one_way = ((steps >= -1e-12).all(1) | (steps <= 1e-12).all(1)).sum()
+        error = float((values - tent).abs().amax(1).min())
+        name = f"of 3 predictions at weights 0, width {width}"
+        measured.append(Measurement.equal(f"{name}: go one way only", float(one_way), 3))
+        measured.append(Measurement.at_least(f"{name}: least error for a tent", error, 0.5))
+    return measured
 
 
 def ensembles(architecture: str) -> list[Measurement]:
@@ -185,13 +187,20 @@ def ensembles(architecture: str) -> list[Measurement]:
 
 
 def ties(architecture: str) -> list[Measurement]:
-    """An MLP of the canonical form, where all biases of a layer are equal."""
-    theta = wl_pair("c8").both[[0] * 50]
+    """A network with ties, permuted: its sorted forms lie in its orbit, but differ, and so do outputs on them."""
+    found = wl_pair("c8")
+    theta = found.both[[0] * 50]
     group = theta.space.symmetry("permutation")
     moved = group.act(group.sample(50, torch.Generator().manual_seed(0), dtype=torch.float64), theta)
+    values = found.functional(canonicalize(moved, group).theta)
     outputs = random_outputs(architecture, moved, 1, 0, out_features=4, dropout=0.0, **_SMALL)
     change = float(outputs.std(1).max() / outputs.abs().max())
-    return [Measurement.at_least("outputs on permuted copies of a network with ties: spread", change, 1e-3)]
+    return [
+        Measurement.at_most(
+            f"{found.formula} of sorted forms of permuted copies: spread", float(values.max() - values.min()), 1e-12
+        ),
+        Measurement.at_least("outputs on permuted copies, random weights: spread", change, 1e-3),
+    ]
 
 
 def inputs_exchanged(architecture: str) -> list[Measurement]:
