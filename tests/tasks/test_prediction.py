@@ -31,7 +31,9 @@ def write_cnns(folder, activation=nn.ReLU, count=120):
     theta = theta.map(lambda t: t * growth.view(-1, *[1] * (t.dim() - 1)))
     accuracy = (growth / 3.5).double().numpy()
     splits = (count - 40, 20, 20)
-    return zoo.write_zoo(folder, theta, columns={"test_accuracy": accuracy, "epoch": np.arange(count)}, splits=splits)
+    return zoo.write_zoo(
+        folder, theta, columns={"test_accuracy": accuracy, "step": np.arange(count) % 3}, splits=splits
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,33 +83,6 @@ def test_r_squared_is_that_of_scikit_learn():
     assert tasks.r_squared(x, y) == pytest.approx(r2_score(y, x), rel=1e-6)
 
 
-@pytest.mark.parametrize(("activation", "scaled"), [(nn.ReLU, True), (nn.Tanh, False)])
-def test_augmented_networks_compute_the_same(tmp_path, activation, scaled):
-    space = ws.from_module(cnn(activation), torch.zeros(1, 1, 8, 8))
-    theta = space.sample(6, torch.Generator().manual_seed(0)).to(torch.float64)
-    x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
-    for power in (0, 4):
-        moved = tasks.scale_augmented(theta, power, torch.Generator().manual_seed(0))
-        expected = space.realize(theta, x)
-        torch.testing.assert_close(space.realize(moved, x), expected, rtol=1e-9, atol=1e-9)
-        first, before = moved.tensors[0], theta.tensors[0]
-        assert not torch.equal(first, before)
-        ratio = float((first.square().sum() / before.square().sum()).sqrt())
-        if power == 4 and scaled:
-            assert 1e3 < ratio < 1e4, "scales up to the power of ten"
-        else:
-            assert ratio == pytest.approx(1), "permutations and signs keep the size"
-
-
-def test_scales_are_uniform_from_one():
-    space = ws.mlp([1, 1, 1], "relu")
-    theta = space.features({p.name: torch.ones(4000, *p.shape, 1) for p in space.parameters})
-    scales = tasks.scale_augmented(theta, 1, torch.Generator().manual_seed(0))["0.weight"].flatten()
-    assert 1 <= scales.min() < 1.01
-    assert 9.99 < scales.max() <= 10
-    assert scales.mean() == pytest.approx(5.5, rel=0.02)
-
-
 def test_metrics_of_generalization(cnns):
     task = Generalization(cnns, scales=(0, 3), thresholds=(0.0, 0.5))
     model = Norm().eval()
@@ -150,11 +125,20 @@ def test_networks_below_the_minimum_do_not_count(cnns):
     assert min(float(targets.min()) for targets in task.targets.values()) >= 0.4
 
 
+def test_the_networks_of_one_epoch(cnns):
+    task = Generalization(cnns, step=2)
+    members = cnns.splits["test"]
+    members = members[cnns.metadata["step"][members] == 2]
+    assert 0 < len(members) < 20
+    np.testing.assert_allclose(task.targets["test"], cnns.metadata["test_accuracy"][members], rtol=1e-6)
+    assert torch.equal(task.theta["test"].flatten(), cnns.weights[members].flatten())
+
+
 def test_what_cannot_be_predicted_is_refused(cnns, digits):
-    with pytest.raises(ws.ZooError, match="no column 'accuracy' in its metadata; it has epoch, index, split"):
+    with pytest.raises(ws.ZooError, match="no column 'accuracy' in its metadata; it has index, split, step"):
         Generalization(cnns, column="accuracy")
-    with pytest.raises(ws.ZooError, match="'epoch' holds no accuracies"):
-        Generalization(cnns, column="epoch")
+    with pytest.raises(ws.ZooError, match="'step' holds no accuracies"):
+        Generalization(cnns, column="step")
     with pytest.raises(ws.ZooError, match="no network is left of 120"):
         Generalization(cnns, minimum=1.0)
     for options in ({"loss": "l1"}, {"scales": (-1,)}, {"thresholds": (2.0,)}):

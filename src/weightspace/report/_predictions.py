@@ -144,7 +144,7 @@ def _orbits(group: Group, said: Sequence[_Said]) -> Part | None:
     what = "share of changed classes" if classes else "standard deviation along the orbit"
     chart = _lines(said, draw, what, f"orbits of {group.name}", logarithmic=not classes)
     text = (
-        "Random elements of the largest group of the networks, scales within [1/10, 10], leave what they compute as it "
+        "Random elements of the largest group of the networks, scales U[1, 10], leave what they compute as it "
         f"is; a prediction should not move. A dot for each seed: {what}, the mean over test networks."
     )
     return Part("Spread over the symmetry orbit", text, (chart,))

@@ -1,6 +1,5 @@
 """Tasks (data, target, metric, protocol) and the recipes that run them."""
 
-from ._augmentation import orbit_points, scale_augmented
 from ._classification import InrClassification, InrClassificationSettings
 from ._editing import EDITS, EditingSettings, InrEditing, dilate
 from ._generalization import CnnGeneralizationSettings, Generalization, TransformerGeneralizationSettings
@@ -36,10 +35,8 @@ __all__ = [
     "kendall_tau",
     "load_model",
     "load_recipe",
-    "orbit_points",
     "r_squared",
     "recipe_names",
     "run_recipe",
-    "scale_augmented",
     "tau_interval",
 ]

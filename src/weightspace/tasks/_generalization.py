@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._errors import RecipeError, ZooError
+from ..augment import RandomElement
 from ..zoo import Zoo
-from ._augmentation import scale_augmented
 from ._metrics import kendall_tau, r_squared
 from ._prediction import Prediction, column_of
 from ._task import TaskSettings
@@ -31,8 +31,8 @@ class Generalization(Prediction):
 
     On the test split also, if asked for:
 
-    - ``tau_scale_1e0``, ``tau_scale_1e1``, ...: τ on test networks moved by random elements of their group, with scales
-      U[1, 10^k] where it has scales (see `scale_augmented`), the same ones for every model;
+    - ``tau_scale_1e0``, ``tau_scale_1e1``, ...: τ on test networks moved by `augment.RandomElement` of that power, by
+      random elements of their group, with scales U[1, 10^k] where it has scales: the same ones for every model;
     - ``tau_above_0.2``, ...: τ on the test networks with at least that accuracy.
 
     Args:
@@ -43,6 +43,7 @@ class Generalization(Prediction):
         scales: powers k of ten.
         thresholds: accuracies.
         minimum: networks with a lower accuracy are left out of every split.
+        step: only the networks stored after so many epochs count, by the zoo's column "step"; None for all.
 
     Raises:
         ZooError: if the zoo has no such column, or it is no accuracy, or no network is left.
@@ -63,6 +64,7 @@ class Generalization(Prediction):
         scales: tuple[int, ...] = (),
         thresholds: tuple[float, ...] = (),
         minimum: float = 0.0,
+        step: int | None = None,
     ) -> None:
         if loss not in ("bce", "mse"):
             raise RecipeError(f"loss: expected 'bce' or 'mse', found {loss!r}")
@@ -73,7 +75,10 @@ class Generalization(Prediction):
         accuracy = column_of(zoo, column)
         if accuracy.dtype.kind != "f" or not ((accuracy >= 0) & (accuracy <= 1)).all():
             raise ZooError(f"{zoo.path}: column {column!r} holds no accuracies, which are numbers from 0 to 1")
-        super().__init__(zoo, column, kept=accuracy >= minimum)
+        kept = accuracy >= minimum
+        if step is not None:
+            kept &= column_of(zoo, "step") == step
+        super().__init__(zoo, column, kept=kept)
         self.name, self.scales, self.thresholds = name, scales, thresholds
         self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
 
@@ -104,7 +109,7 @@ class Generalization(Prediction):
             above = targets >= value
             metrics[f"tau_above_{value:g}"] = kendall_tau(predicted[above], targets[above])
         for power in self.scales:
-            moved = scale_augmented(self.theta["test"], power, torch.Generator().manual_seed(power))
+            moved = RandomElement(power)(self.theta["test"], torch.Generator().manual_seed(power))
             metrics[f"tau_scale_1e{power}"] = kendall_tau(self.predictions(model, moved, batch_size), targets)
         return metrics
 
@@ -119,18 +124,20 @@ class CnnGeneralizationSettings(TaskSettings):
 
     Attributes:
         column: of the zoo's metadata.
+        step: epochs after which the networks were stored; None for all that there are of each.
         loss: "bce" or "mse".
         scales: powers k of the test-time augmentation with scales U[1, 10^k].
     """
 
     kind: ClassVar[str] = "cnn-generalization"
     column: str = "test_accuracy"
+    step: int | None = None
     loss: Loss = "bce"
     scales: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""
-        return Generalization(zoo, self.kind, self.column, loss=self.loss, scales=self.scales)
+        return Generalization(zoo, self.kind, self.column, loss=self.loss, scales=self.scales, step=self.step)
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,7 @@ class TransformerGeneralizationSettings(TaskSettings):
 
     Attributes:
         column: of the zoo's metadata.
+        step: epochs after which the networks were stored; None for all that there are of each.
         loss: "bce" or "mse".
         thresholds: accuracies; τ is also measured on the test networks above each.
         minimum: networks with a lower accuracy are left out of training, validation and test, as in the published
@@ -147,6 +155,7 @@ class TransformerGeneralizationSettings(TaskSettings):
 
     kind: ClassVar[str] = "transformer-generalization"
     column: str = "test_accuracy"
+    step: int | None = None
     loss: Loss = "bce"
     thresholds: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6)
     minimum: float = 0.0
@@ -154,5 +163,11 @@ class TransformerGeneralizationSettings(TaskSettings):
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""
         return Generalization(
-            zoo, self.kind, self.column, loss=self.loss, thresholds=self.thresholds, minimum=self.minimum
+            zoo,
+            self.kind,
+            self.column,
+            loss=self.loss,
+            thresholds=self.thresholds,
+            minimum=self.minimum,
+            step=self.step,
         )

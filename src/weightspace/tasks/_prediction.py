@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .._errors import ZooError
+from ..augment import RandomElement
 from ..engine import Split, collect, evaluating
 from ..space import WeightFeatures
 from ..zoo import Zoo
-from ._augmentation import orbit_points
 
 __all__ = ["Prediction"]
 
@@ -113,10 +113,12 @@ class Prediction(ABC):
     def samples(self, model: nn.Module) -> Mapping[str, Tensor]:
         """Of the test networks "true" and "predicted" [n], and predictions along orbits of the first, "orbit" [m, 8].
 
-        The orbits are those of the largest group of the networks, with scales within [1/10, 10].
+        The orbits are those of the largest group of the networks, with scales U[1, 10] and general matrices of
+        condition numbers up to 10.
         """
         theta = self.theta["test"]
-        moved = orbit_points(theta[:_ORBITS], _POINTS, torch.Generator().manual_seed(0))
+        repeated = torch.arange(min(len(theta), _ORBITS), device=theta.device).repeat_interleave(_POINTS)
+        moved = RandomElement(power=1.0)(theta[repeated], torch.Generator().manual_seed(0))
         predicted, orbit = (
             self.predict(torch.cat([model(each[i : i + _BATCH]) for i in range(0, len(each), _BATCH)]).cpu().double())
             for each in (theta, moved)

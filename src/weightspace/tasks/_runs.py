@@ -166,7 +166,7 @@ def evaluate_run(
 def fit_recipe_of(folder: str | os.PathLike[str]) -> FitRecipe:
     """How the INRs were fitted that a run was trained on."""
     fit = _described(folder)["zoo"]["fit"]
-    if not isinstance(fit, dict):
+    if not isinstance(fit, dict) or not set(fit) <= {field.name for field in dataclasses.fields(FitRecipe)}:
         raise RecipeError(f"{os.fspath(folder)}: no recipe is known that fitted its networks; edit a zoo instead")
     return FitRecipe(**fit)
 
