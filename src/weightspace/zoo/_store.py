@@ -72,6 +72,32 @@ class ZooFolder:
         _check_keys(file, manifest)
         return cls(path, manifest)
 
+    @classmethod
+    def begin(cls, path: Path, space: WeightSpace, networks: int, about: Mapping[str, Any]) -> "ZooFolder":
+        """A new folder, or the existing one that the same call began, whose shards are checked.
+
+        Raises:
+            ZooError: if the folder holds another zoo, tells in what it differs; or a shard is damaged.
+        """
+        if not (path / _MANIFEST).is_file():
+            return cls.create(path, space, networks, **about)
+        folder = cls.open(path)
+        asked = json.loads(json.dumps({"networks": networks, "space": space.describe(), **about}))
+        differing = [key for key in asked if folder.manifest.get(key) != asked[key]]
+        if differing:
+            shown = {"content": "images, labels or splits"}
+            shown |= {
+                key: f"{key} ({folder.manifest.get(key)!r}, now {asked[key]!r})"
+                for key in ("networks", "seed", "recipe")
+            }
+            raise ZooError(
+                f"{path} holds another zoo: it differs in {', '.join(shown.get(key, key) for key in differing)}; "
+                "choose another folder"
+            )
+        for number in range(len(folder.manifest["shards"])):
+            folder.check_shard(number, checksum=True)
+        return folder
+
     @property
     def space(self) -> WeightSpace:
         """The weight space of the networks."""
@@ -84,11 +110,30 @@ class ZooFolder:
 
     def append(self, theta: WeightFeatures, extra: Mapping[str, Tensor]) -> None:
         """Writes the next shard, then the manifest that lists it."""
-        number = len(self.manifest["shards"])
-        tensors = {name: tensor[..., 0].contiguous() for name, tensor in theta.items()}
-        entry = self._write(f"shard-{number:05d}.safetensors", lambda file: save_file({**tensors, **extra}, file))
-        self.manifest["shards"].append({**entry, "networks": len(theta)})
+        self.manifest["shards"].append(self._write_shard(len(self.manifest["shards"]), theta, extra))
         self._write_manifest()
+
+    def set_aside(self, number: int, theta: WeightFeatures, extra: Mapping[str, Tensor]) -> None:
+        """Writes shard ``number`` and a note of it, for `gather`. Several processes may do so, each with its shards."""
+        entry = self._write_shard(number, theta, extra)
+        with atomic_write(self._note(number)) as temporary:
+            temporary.write_text(json.dumps(entry) + "\n", encoding="utf-8")
+
+    def has(self, number: int) -> bool:
+        """Whether shard ``number`` was set aside, or the zoo is complete."""
+        return self._note(number).is_file() or ZooFolder.open(self.path).manifest["metadata"] is not None
+
+    def gather(self, shards: int) -> None:
+        """Takes up the first ``shards`` shards, all of which were set aside; `finish` lists them in the manifest.
+
+        Raises:
+            ZooError: names a shard that is damaged.
+        """
+        self.manifest["shards"] = [
+            json.loads(self._note(number).read_text(encoding="utf-8")) for number in range(shards)
+        ]
+        for number in range(shards):
+            self.check_shard(number, checksum=True)
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
         """Writes the metadata, one row for each network, then the manifest that declares the zoo complete."""
@@ -98,6 +143,8 @@ class ZooFolder:
         table = pyarrow.table(dict(metadata))
         self.manifest["metadata"] = self._write(_METADATA, lambda file: pyarrow.parquet.write_table(table, file))
         self._write_manifest()
+        for number in range(len(self.manifest["shards"])):
+            self._note(number).unlink(missing_ok=True)
 
     def metadata(self) -> dict[str, np.ndarray]:
         """The columns of the metadata, one entry for each network of the whole zoo."""
@@ -134,6 +181,14 @@ class ZooFolder:
         with atomic_write(self.path / name) as temporary:
             write(temporary)
             return {"file": name, "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
+
+    def _write_shard(self, number: int, theta: WeightFeatures, extra: Mapping[str, Tensor]) -> dict[str, Any]:
+        tensors = {name: tensor[..., 0].contiguous() for name, tensor in theta.items()}
+        entry = self._write(f"shard-{number:05d}.safetensors", lambda file: save_file({**tensors, **extra}, file))
+        return {**entry, "networks": len(theta)}
+
+    def _note(self, number: int) -> Path:
+        return self.path / f"shard-{number:05d}.json"
 
     def _write_manifest(self) -> None:
         with atomic_write(self.path / _MANIFEST) as temporary:

@@ -1,0 +1,150 @@
+"""Zoos of trained classifiers, shard by shard, on the cores of a machine or on several processes."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..._errors import ZooError
+from ...space import from_module
+from .._images import as_images
+from .._store import ZooFolder
+from .._zoo import Zoo, load, split_names
+from ._recipe import NetworkRecipe
+from ._shards import fill, process, wait
+from ._train import Examples
+
+__all__ = ["make_zoo"]
+
+_GREY = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601
+_TOGETHER = {"cnn": 16, "transformer": 8}
+
+
+def make_zoo(
+    architecture: Literal["cnn", "transformer"],
+    train: tuple[Any, Any],
+    test: tuple[Any, Any],
+    out: str | os.PathLike[str],
+    *,
+    networks: int,
+    activation: Literal["relu", "tanh"] = "relu",
+    epochs: int = 10,
+    checkpoints: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    splits: Sequence[int] | np.ndarray | None = None,
+    image_set: str = "",
+    progress: bool = True,
+) -> Zoo:
+    """Trains classifiers with hyper-parameters drawn at random, many at once, and stores them shard by shard.
+
+    "cnn" is the Small CNN Zoo (Unterthiner et al., 2020, arXiv 2002.11448; `SmallCNN`), "transformer" the Small
+    Transformer Zoo (Tran et al., 2024, arXiv 2410.04209; `SmallViT`), each with the grid of its paper. One zoo has one
+    activation, as the symmetry group is that of the activation.
+
+    The zoo has one entry for each checkpoint, those of a network side by side and in the same split. Columns: "index"
+    of the network, "split", "step" (the epoch), "test_accuracy", "test_loss", "train_accuracy" and "train_loss" (on as
+    many training images as there are test images), "diverged" (a network that would leave the finite numbers stays as
+    it was), and "config.*", the hyper-parameters under their published names.
+
+    An interrupted call loses at most the shards in progress, of 128 CNNs or 64 transformers each; the same call again
+    continues, with the result of an uninterrupted one. Under ``torchrun`` the shards are split over the processes. A
+    network depends on the seed and its number alone, but for rounding.
+
+    Args:
+        architecture: "cnn" or "transformer".
+        train: training images, uint8 ``[N, H, W]`` or ``[N, H, W, 3]`` (made grey, as in the published zoos), and
+            their labels, classes from 0 on. Transformers need sides that are multiples of 4.
+        test: the images and labels on which test accuracy is measured.
+        out: the folder of the zoo.
+        networks: how many to train.
+        activation: of all networks; transformers have "relu".
+        epochs: passes of each network over its part of the training images.
+        checkpoints: epochs after which networks are stored; by default a tenth, three and six tenths of the epochs
+            and the last one for CNNs, the first, a half, three quarters and the last one for transformers.
+        batch_size: images in a step; 64 for CNNs and 32 for transformers by default.
+        seed: of hyper-parameters, training and splits.
+        splits: sizes of training, validation and test set in networks, drawn at random; or a name for each network. By
+            default 80 %, 10 % and 10 %.
+        image_set: name of the image set, for the manifest.
+        progress: show a progress bar.
+
+    Raises:
+        ZooError: for images or labels of a wrong kind, settings out of range, or a folder that holds another zoo.
+        KeyboardInterrupt: tells what is stored.
+    """
+    if networks < 1 or seed < 0 or epochs < 1:
+        raise ZooError(f"expected at least 1 network, 1 epoch and a seed of 0, found {networks}, {epochs} and {seed}")
+    labels = [_labels(part) for part in (train, test)]
+    recipe = NetworkRecipe(
+        architecture,
+        activation,
+        classes=int(max(part.max() for part in labels)) + 1,
+        epochs=epochs,
+        checkpoints=_stops(architecture, epochs) if checkpoints is None else tuple(checkpoints),
+        batch_size=batch_size or {"cnn": 64}.get(architecture, 32),
+        together=_TOGETHER.get(architecture, 1),
+    )
+    pixels = [_grey(part[0], architecture) for part in (train, test)]
+    seen, unseen = (Examples(recipe.inputs(x), y) for x, y in zip(pixels, labels, strict=True))
+    names = split_names(networks, splits, seed)
+    space = from_module(recipe.module(), unseen.inputs[:2].expand(2, -1, -1, -1))
+    about = {
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "image_set": image_set,
+        "image_shape": list(pixels[0].shape[1:]),
+        "content": _content(*pixels, *labels, names),
+    }
+    if process()[0]:
+        wait(Path(out, "manifest.json").is_file)  # the first process makes it
+    folder = ZooFolder.begin(Path(out), space, networks * len(recipe.checkpoints), about)
+    if folder.manifest["metadata"] is None:
+        fill(folder, recipe, seen, unseen, seed, names, progress)
+    return load(out)
+
+
+def _grey(images: Any, architecture: str) -> "Float[Tensor, 'images height width']":
+    """Grey images in [0, 1]."""
+    pixels = as_images(images).float() / 255
+    if pixels.dim() == 4:
+        if pixels.shape[3] != 3:
+            raise ZooError(f"images: expected 3 channels, or no axis for them, found {pixels.shape[3]}")
+        pixels = pixels @ torch.tensor(_GREY)
+    height, width = pixels.shape[1:]
+    if architecture == "cnn" and min(height, width) < 15:
+        raise ZooError(f"images: a CNN zoo needs at least 15 × 15 pixels, found {height} × {width}")
+    if architecture == "transformer" and (height % 4 or width % 4):
+        raise ZooError(f"images: a transformer zoo needs sides that are multiples of 4, found {height} × {width}")
+    return pixels
+
+
+def _labels(part: tuple[Any, Any]) -> Tensor:
+    images, labels = part
+    values = np.asarray(labels)
+    if values.shape != (len(images),) or values.dtype.kind not in "iu" or not len(values) or values.min() < 0:
+        raise ZooError(
+            f"labels: expected a class from 0 on for each of {len(images)} images, found shape {values.shape} of dtype "
+            f"{values.dtype}"
+        )
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _stops(architecture: str, epochs: int) -> tuple[int, ...]:
+    shares = (0.1, 0.3, 0.6, 1.0) if architecture == "cnn" else (0.0, 0.5, 0.75, 1.0)
+    return tuple(sorted({max(1, round(share * epochs)) for share in shares}))
+
+
+def _content(*parts: Any) -> str:
+    """A checksum of what the zoo is made from, to recognise it when a call continues."""
+    digest = hashlib.sha256()
+    for part in map(np.asarray, parts):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()

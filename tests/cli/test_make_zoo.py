@@ -1,0 +1,48 @@
+import shutil
+
+import pytest
+
+from weightspace import zoo
+from weightspace.cli import main
+
+
+@pytest.fixture(scope="session")
+def bars(idx_folder, tmp_path_factory):
+    """The pictures of bars, as training and as test images."""
+    folder = tmp_path_factory.mktemp("bars")
+    for file in idx_folder.iterdir():
+        shutil.copy(file, folder / file.name)
+        shutil.copy(file, folder / file.name.replace("train", "t10k"))
+    return folder
+
+
+def test_make_zoo_trains_networks(bars, tmp_path, capsys):
+    out = tmp_path / "zoo"
+    options = ["--networks", "5", "--epochs", "2", "--seed", "1", "--activation", "tanh", "--train-images", "40"]
+    assert main(["make-zoo", "cnn", "--images", str(bars), "--out", str(out), *options]) == 0
+    printed = capsys.readouterr().out
+    assert f"5 networks, 10 checkpoints in {out} after" in printed
+    assert "deciles of their test accuracy: 0." in printed
+    made = zoo.load(out)
+    assert made.manifest["recipe"]["activation"] == "tanh"
+    assert made.space.groups[1].symmetry.name == "signed_permutation"
+    assert set(made.metadata["step"]) == {1, 2}
+
+
+def test_what_cannot_be_made_is_refused(bars, idx_folder, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "zoo")]
+    assert main(["make-zoo", "transformer", "--images", str(bars), *out, "--activation", "tanh"]) == 2
+    assert "expected relu, found 'tanh'" in capsys.readouterr().err
+    assert main(["make-zoo", "cnn", "--images", str(idx_folder), *out]) == 2
+    assert "t10k" in capsys.readouterr().err
+    assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_training_keeps_finished_shards(bars, tmp_path, interrupt):
+    out = tmp_path / "zoo"
+    arguments = ["make-zoo", "cnn", "--images", bars, "--out", out, "--networks", "400", "--epochs", "3"]
+    done = interrupt(arguments, ready=(out / "shard-00000.json").exists)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert " of 400 networks are in " in done.stderr.splitlines()[-1]
