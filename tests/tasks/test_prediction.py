@@ -164,6 +164,30 @@ def test_accuracy_of_classification(digits):
     torch.testing.assert_close(loss, torch.full((2,), 10.0).log())
 
 
+def test_training_steps_may_change_the_networks(digits, cnns):
+    """In training alone: the loss then varies from draw to draw, where the model sees what is changed."""
+    index = torch.arange(4)
+    for settings, zoo_, changed in (
+        (tasks.InrClassificationSettings(augment=tasks.AugmentSettings(rotate=45, noise=0.1)), digits, True),
+        (tasks.CnnGeneralizationSettings(augment=tasks.AugmentSettings(element=0)), cnns, False),
+        (tasks.CnnGeneralizationSettings(augment=tasks.AugmentSettings(element=2)), cnns, True),
+    ):
+        task = settings.task(zoo_)
+        model = nn.Sequential(Norm(), nn.Linear(1, task.outputs))
+        as_they_are = task.losses(model.eval(), "train", index)
+        torch.testing.assert_close(task.losses(model.eval(), "train", index), as_they_are)
+        assert torch.allclose(task.losses(model.train(), "train", index), as_they_are, atol=1e-5) != changed
+
+
+def test_every_augmentation_of_a_recipe(digits):
+    for name, value in dataclasses.asdict(tasks.AugmentSettings()).items():
+        chain = tasks.AugmentSettings(**{name: True if value is False else 1 if name == "sine_shifts" else 0.5}).chain()
+        moved = chain(digits.weights[:4])
+        assert not torch.equal(moved.flatten(), digits.weights[:4].flatten()), name
+        assert len(chain.augmentations) == 1
+    assert tasks.AugmentSettings().chain() is None
+
+
 TINY = TrainConfig(epochs=2, batch_size=16, learning_rate=1e-2)
 SMALL = {"hidden": 8, "depth": 2}
 

@@ -73,9 +73,10 @@ def test_a_wrong_key_is_named(tmp_path, change, message):
 
 
 def test_the_kind_of_task_chooses_its_settings(tmp_path):
-    section = '[task]\nkind = "cnn-generalization"\nloss = "mse"\nscales = [0, 2]\n[train]'
+    section = '[task]\nkind = "cnn-generalization"\nloss = "mse"\nscales = [0, 2]\naugment = { element = 1 }\n[train]'
     recipe = tasks.load_recipe(write(tmp_path, GOOD.replace("[train]", section)))
-    assert recipe.task == tasks.CnnGeneralizationSettings(loss="mse", scales=(0, 2))
+    augment = tasks.AugmentSettings(element=1.0)
+    assert recipe.task == tasks.CnnGeneralizationSettings(loss="mse", scales=(0, 2), augment=augment)
     assert tasks.load_recipe(write(tmp_path, GOOD)).task == tasks.EditingSettings()
     for kind, settings in tasks.KINDS.items():
         section = f'[task]\nkind = "{kind}"\n[train]'

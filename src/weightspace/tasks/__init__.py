@@ -1,5 +1,6 @@
 """Tasks (data, target, metric, protocol) and the recipes that run them."""
 
+from ._augment import AugmentSettings
 from ._classification import InrClassification, InrClassificationSettings
 from ._editing import EDITS, EditingSettings, InrEditing, dilate
 from ._generalization import CnnGeneralizationSettings, Generalization, TransformerGeneralizationSettings
@@ -14,6 +15,7 @@ __all__ = [
     "EDITS",
     "KINDS",
     "TREES",
+    "AugmentSettings",
     "CnnGeneralizationSettings",
     "EditingSettings",
     "Generalization",

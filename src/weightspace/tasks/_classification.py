@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..augment import Augmentation
 from ..zoo import Zoo
+from ._augment import AugmentSettings
 from ._prediction import Prediction, column_of
 from ._task import TaskSettings
 
@@ -23,6 +25,7 @@ class InrClassification(Prediction):
     Args:
         zoo: INRs with a column of classes. All values of the column are classes, in their order.
         column: name of the column.
+        augment: changes the networks of each training step.
 
     Raises:
         ZooError: if the zoo has no such column.
@@ -33,10 +36,10 @@ class InrClassification(Prediction):
     outputs: int | None
     factor = 100.0
 
-    def __init__(self, zoo: Zoo, column: str = "label") -> None:
+    def __init__(self, zoo: Zoo, column: str = "label", *, augment: Augmentation | None = None) -> None:
         self.classes = np.unique(column_of(zoo, column))
         self.outputs = len(self.classes)
-        super().__init__(zoo, column)
+        super().__init__(zoo, column, augment=augment)
 
     def target(self, values: np.ndarray) -> Tensor:
         """Positions in `classes`."""
@@ -67,11 +70,13 @@ class InrClassificationSettings(TaskSettings):
 
     Attributes:
         column: of the zoo's metadata.
+        augment: random changes of the networks of each training step.
     """
 
     kind: ClassVar[str] = "inr-classification"
     column: str = "label"
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def task(self, zoo: Zoo) -> InrClassification:
         """The task on the networks of a zoo."""
-        return InrClassification(zoo, self.column)
+        return InrClassification(zoo, self.column, augment=self.augment.chain())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._errors import RecipeError, ZooError
-from ..augment import RandomElement
+from ..augment import Augmentation, RandomElement
 from ..zoo import Zoo
+from ._augment import AugmentSettings
 from ._metrics import kendall_tau, r_squared
 from ._prediction import Prediction, column_of
 from ._task import TaskSettings
@@ -44,6 +45,7 @@ class Generalization(Prediction):
         thresholds: accuracies.
         minimum: networks with a lower accuracy are left out of every split.
         step: only the networks stored after so many epochs count, by the zoo's column "step"; None for all.
+        augment: changes the networks of each training step.
 
     Raises:
         ZooError: if the zoo has no such column, or it is no accuracy, or no network is left.
@@ -65,6 +67,7 @@ class Generalization(Prediction):
         thresholds: tuple[float, ...] = (),
         minimum: float = 0.0,
         step: int | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         if loss not in ("bce", "mse"):
             raise RecipeError(f"loss: expected 'bce' or 'mse', found {loss!r}")
@@ -78,7 +81,7 @@ class Generalization(Prediction):
         kept = accuracy >= minimum
         if step is not None:
             kept &= column_of(zoo, "step") == step
-        super().__init__(zoo, column, kept=kept)
+        super().__init__(zoo, column, kept, augment)
         self.name, self.scales, self.thresholds = name, scales, thresholds
         self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
 
@@ -127,6 +130,7 @@ class CnnGeneralizationSettings(TaskSettings):
         step: epochs after which the networks were stored; None for all that there are of each.
         loss: "bce" or "mse".
         scales: powers k of the test-time augmentation with scales U[1, 10^k].
+        augment: random changes of the networks of each training step.
     """
 
     kind: ClassVar[str] = "cnn-generalization"
@@ -134,10 +138,19 @@ class CnnGeneralizationSettings(TaskSettings):
     step: int | None = None
     loss: Loss = "bce"
     scales: tuple[int, ...] = (0, 1, 2, 3, 4)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""
-        return Generalization(zoo, self.kind, self.column, loss=self.loss, scales=self.scales, step=self.step)
+        return Generalization(
+            zoo,
+            self.kind,
+            self.column,
+            loss=self.loss,
+            scales=self.scales,
+            step=self.step,
+            augment=self.augment.chain(),
+        )
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,7 @@ class TransformerGeneralizationSettings(TaskSettings):
         thresholds: accuracies; τ is also measured on the test networks above each.
         minimum: networks with a lower accuracy are left out of training, validation and test, as in the published
             protocol with one data set for each threshold.
+        augment: random changes of the networks of each training step.
     """
 
     kind: ClassVar[str] = "transformer-generalization"
@@ -159,6 +173,7 @@ class TransformerGeneralizationSettings(TaskSettings):
     loss: Loss = "bce"
     thresholds: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6)
     minimum: float = 0.0
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""
@@ -170,4 +185,5 @@ class TransformerGeneralizationSettings(TaskSettings):
             thresholds=self.thresholds,
             minimum=self.minimum,
             step=self.step,
+            augment=self.augment.chain(),
         )

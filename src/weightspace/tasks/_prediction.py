@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .._errors import ZooError
-from ..augment import RandomElement
+from ..augment import Augmentation, RandomElement
 from ..engine import Split, collect, evaluating
 from ..space import WeightFeatures
 from ..zoo import Zoo
@@ -30,6 +30,7 @@ class Prediction(ABC):
         zoo: the networks.
         column: name of the column.
         kept: which networks count, ``[networks]``; all by default.
+        augment: changes the networks of each training step.
 
     Raises:
         ZooError: if the zoo has no such column, or no network counts.
@@ -41,12 +42,14 @@ class Prediction(ABC):
     outputs: int | None
     factor: float
 
-    def __init__(self, zoo: Zoo, column: str, kept: np.ndarray | None = None) -> None:
+    def __init__(
+        self, zoo: Zoo, column: str, kept: np.ndarray | None = None, augment: Augmentation | None = None
+    ) -> None:
         values = column_of(zoo, column)
         kept = np.ones(len(zoo), bool) if kept is None else kept
         if not kept.any():
             raise ZooError(f"{zoo.path}: no network is left of {len(zoo)}")
-        self.space, self.column = zoo.space, column
+        self.space, self.column, self.augment = zoo.space, column, augment
         self.theta: dict[str, WeightFeatures] = {}
         self.targets: dict[str, Tensor] = {}
         for split, members in zoo.splits.items():
@@ -87,7 +90,10 @@ class Prediction(ABC):
 
     def losses(self, model: nn.Module, split: Split, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The loss of each network."""
-        return self.loss(model(self.theta[split][index]), self.targets[split][index])
+        theta = self.theta[split][index]
+        if self.augment is not None and model.training:
+            theta = self.augment(theta)
+        return self.loss(model(theta), self.targets[split][index])
 
     def evaluate(self, model: nn.Module, split: Split, batch_size: int) -> dict[str, float]:
         """The metrics over a split; over the test split all of them."""
