@@ -20,7 +20,7 @@ from ._errors import (
     ZooError,
 )
 from .models import architectures, build
-from .nn import OutputCapacityExpansion, SpaceFamily, merge_ensemble
+from .nn import OutputCapacityExpansion, QuasiEquivariant, SpaceFamily, merge_ensemble, quasi_cocycle
 from .orbit import align, canonicalize, merge, same_orbit
 from .space import PaddedBatch, WeightFeatures, WeightSpace, from_module, mlp, pad, siren
 
@@ -30,6 +30,7 @@ __all__ = [
     "ModelError",
     "OutputCapacityExpansion",
     "PaddedBatch",
+    "QuasiEquivariant",
     "RecipeError",
     "ReportError",
     "SpaceError",
@@ -53,6 +54,7 @@ __all__ = [
     "nn",
     "orbit",
     "pad",
+    "quasi_cocycle",
     "same_orbit",
     "siren",
     "space",

@@ -7,7 +7,7 @@ import torch
 from _spaces import attention_space, depthwise_space, norm_space, small_spaces
 
 import weightspace as ws
-from weightspace.group import GENERAL_LINEAR
+from weightspace.group import GENERAL_LINEAR, Monomial
 from weightspace.space import from_description
 
 
@@ -135,3 +135,30 @@ def test_depthwise_weights_are_diagonals():
         scaled = theta[p.name] * (g[post].scale / g[pre].scale).reshape(shape)
         index = g[post].permutation.reshape(shape).expand_as(scaled)
         torch.testing.assert_close(moved[p.name], scaled.gather(axis + 1, index))
+
+
+def test_scales_of_their_own_for_each_channel():
+    space = norm_space()
+    group = space.symmetry()
+    channels = [weights(space, seed=seed) for seed in (0, 1)]
+    elements = [group.sample(3, torch.Generator().manual_seed(7 + i), dtype=torch.float64) for i in (0, 1)]
+    scales = {name: [element[name].scale for element in elements] for name in elements[0]}
+    element = {
+        name: Monomial(None, None if pair[0] is None else torch.stack(pair, dim=-1)) for name, pair in scales.items()
+    }
+    moved = group.act(element, channels[0].concatenate(channels[1]))
+    for i, (theta, own) in enumerate(zip(channels, elements, strict=True)):
+        expected = group.act({name: Monomial(None, matrix.scale) for name, matrix in own.items()}, theta)
+        for found, tensor in zip(moved.tensors, expected.tensors, strict=True):
+            torch.testing.assert_close(found[..., i : i + 1], tensor)
+    with pytest.raises(ws.SymmetryError, match=r"has a scale of shape \(3, 3, 2\); expected \(3 or 1, 3\)"):
+        group.act(element, channels[0])
+
+
+@pytest.mark.parametrize(("elements", "batch"), [(1, 3), (3, 1)])
+def test_one_element_for_many_networks_and_many_for_one(elements, batch):
+    """The tensors that nothing moves, such as the bias of the output, are of as many networks as the others."""
+    space = norm_space()
+    group = space.symmetry()
+    moved = group.act(group.sample(elements, dtype=torch.float64), weights(space, batch))
+    assert {len(t) for t in moved.tensors} == {3}

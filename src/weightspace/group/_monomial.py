@@ -36,10 +36,15 @@ Scales = Literal["none", "signs", "positive", "nonzero"]
 
 
 class Monomial(NamedTuple):
-    """A batch of monomial matrices ``P diag(scale)`` on n units."""
+    """A batch of monomial matrices ``P diag(scale)`` on n units.
+
+    Attributes:
+        permutation: [batch, n]; None for none.
+        scale: [batch, n], or [batch, n, channels] to be applied to each channel in its own way; None for none.
+    """
 
     permutation: Int[Tensor, "batch n"] | None = None
-    scale: Float[Tensor, "batch n"] | None = None
+    scale: Float[Tensor, "batch n *channels"] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,8 @@ class MonomialGroup:
         shape[axis] = x.shape[axis]
         if element.scale is not None:
             shape[0] = element.scale.shape[0]
+            if element.scale.dim() == 3:
+                shape[-1] = element.scale.shape[2]
             x = x * element.scale.to(x).reshape(shape)
         if element.permutation is None:
             return x

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, Self
 
 import torch
@@ -10,46 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._errors import ModelError
-from ..nn import head
+from ..nn import NUM_STATISTICS, head, weight_statistics
 from ..space import WeightFeatures, WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
 from ._stack import all_permutations
 
 __all__ = ["StatisticsPredictor", "statnet", "weight_statistics"]
-
-_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-def weight_statistics(theta: WeightFeatures) -> Float[Tensor, "batch features"]:
-    """Mean, unbiased variance, minimum, quartiles and maximum of each parameter and channel, over all its entries.
-
-    The variance of a single entry is 0; quantiles are interpolated linearly.
-
-    Source: Unterthiner et al. (2020), arXiv 2002.11448.
-
-    Args:
-        theta: weight features of B networks with C channels and T parameters.
-
-    Returns:
-        ``[B, 7 * C * T]``: parameter by parameter, channel by channel.
-    """
-    parts = []
-    for tensor in theta.tensors:
-        entries = tensor.reshape(len(theta), -1, theta.channels)
-        count = entries.shape[1]
-        mean = entries.mean(1, keepdim=True)
-        variance = (entries - mean).square().sum(1, keepdim=True) / max(1, count - 1)
-        # torch.quantile takes neither bfloat16 nor more than 2^24 entries
-        ordered = entries.sort(dim=1).values
-        places = [q * (count - 1) for q in _QUANTILES]
-        quantiles = torch.lerp(
-            ordered[:, [math.floor(place) for place in places]],
-            ordered[:, [math.ceil(place) for place in places]],
-            ordered.new_tensor([place % 1 for place in places])[:, None],
-        )
-        parts.append(torch.cat([mean, variance, quantiles], dim=1).mT.flatten(1))
-    return torch.cat(parts, dim=1)
 
 
 class _WeightStatistics(nn.Module):
@@ -70,7 +36,7 @@ def statnet(space: WeightSpace, ports: Ports, hidden: int = 1000, depth: int = 3
         depth: number of linear layers.
         dropout: probability.
     """
-    features = (2 + len(_QUANTILES)) * ports.in_channels * len(space.parameters)
+    features = NUM_STATISTICS * ports.in_channels * len(space.parameters)
     net = nn.Sequential(_WeightStatistics(), head(features, hidden, ports.out, dropout, depth))
     return Body(net, all_permutations(space))
 

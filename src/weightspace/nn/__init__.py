@@ -1,5 +1,6 @@
 """Equivariant maps on weight features."""
 
+from ._alpha import safe_eps
 from ._attention import NeuronAttention, PerParameter, WeightTransformerBlock
 from ._blocks import Block, Member, NodeSet
 from ._capacity import OutputCapacityExpansion, merge_ensemble
@@ -22,11 +23,14 @@ from ._neighbourhood import LinearUpdate, NeighbourhoodMessage
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
 from ._pairs import Attend, Pairs, PairsFromGraph, PairState, PairsToGraph
 from ._pool import Reduction
+from ._quasi import QuasiEquivariant, quasi_cocycle, quasi_overhead
 from ._relational import RelationalAttention
 from ._scaled import ScaledPool, SignMap, node_symmetry
 from ._set_attention import SetAttention
+from ._statistics import NUM_STATISTICS, weight_statistics
 
 __all__ = [
+    "NUM_STATISTICS",
     "Attend",
     "BatchNorm",
     "Block",
@@ -66,6 +70,7 @@ __all__ = [
     "PointNeuronLayer",
     "Pointwise",
     "ProbeFeatures",
+    "QuasiEquivariant",
     "Receivers",
     "Reduction",
     "RelationalAttention",
@@ -86,7 +91,11 @@ __all__ = [
     "merge_ensemble",
     "ng_gnn_layer",
     "node_symmetry",
+    "quasi_cocycle",
+    "quasi_overhead",
     "relu_",
+    "safe_eps",
     "scaled_layer",
     "unit",
+    "weight_statistics",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..space import SymmetryGroup, WeightFeatures, WeightSpace
 from ._norm import relu_
 
-__all__ = ["InvariantEntries", "Modulated", "MonomialActivation", "unit"]
+__all__ = ["InvariantEntries", "Modulated", "MonomialActivation", "invariant_entries", "scales_of", "unit"]
 
 
 def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries channels"]:
@@ -21,12 +21,19 @@ def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries chann
     return out
 
 
-def _scales(space: WeightSpace, symmetry: SymmetryGroup) -> list[set[str]]:
+def scales_of(space: WeightSpace, symmetry: SymmetryGroup) -> list[set[str]]:
     """By which kinds of factors the entries of each parameter are scaled: signs, positive numbers, both or neither."""
     kinds = {"none": set(), "nonzero": {"signs", "positive"}}
     carried = [[name for axis in p.axes for name, _ in axis.carried()] for p in space.parameters]
     factors = [[str(symmetry.factor(name).scales) for name in names] for names in carried]
     return [set().union(*(kinds.get(factor, {factor}) for factor in some)) for some in factors]
+
+
+def invariant_entries(x: Float[Tensor, "*entries channels"], scales: set[str]) -> Float[Tensor, "*entries channels"]:
+    """What kinds of factors leave alone: the direction over the channels for positive scales, then absolute values."""
+    if "positive" in scales:
+        x = unit(x)
+    return x.abs() if "signs" in scales else x
 
 
 class MonomialActivation(nn.Module):
@@ -44,7 +51,7 @@ class MonomialActivation(nn.Module):
 
     def __init__(self, space: WeightSpace, symmetry: SymmetryGroup) -> None:
         super().__init__()
-        self._scales = _scales(space, symmetry)
+        self._scales = scales_of(space, symmetry)
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies it to every tensor."""
@@ -74,7 +81,7 @@ class InvariantEntries(nn.Module):
 
     def __init__(self, space: WeightSpace, symmetry: SymmetryGroup, channels: int) -> None:
         super().__init__()
-        self._scales = _scales(space, symmetry)
+        self._scales = scales_of(space, symmetry)
         self.weight = nn.Parameter(torch.ones(len(space.parameters), channels))
         self.bias = nn.Parameter(torch.zeros(len(space.parameters), channels))
 
@@ -82,11 +89,7 @@ class InvariantEntries(nn.Module):
         """Applies it to every tensor."""
         tensors = []
         for x, scales, weight, bias in zip(theta.tensors, self._scales, self.weight, self.bias, strict=True):
-            if "positive" in scales:
-                x = unit(x)
-            if "signs" in scales:
-                x = x.abs()
-            tensors.append(torch.addcmul(bias, x, weight))
+            tensors.append(torch.addcmul(bias, invariant_entries(x, scales), weight))
         return WeightFeatures(theta.space, tuple(tensors))
 
 

@@ -144,7 +144,7 @@ class SymmetryGroup:
         """The action: every *out* axis is multiplied by its group's matrix g, every *in* axis by g^-T.
 
         Args:
-            element: a batch of B elements, or of one.
+            element: a batch of B elements, or of one. Scales with a channel axis are of one element for each channel.
             theta: weight features of B networks (or of one) with any number of channels, which are untouched.
 
         Raises:
@@ -152,12 +152,11 @@ class SymmetryGroup:
         """
         self._check(element, theta)
         sides = self.sides(element, theta.tensors[0])
+        pairs = zip(self.space.parameters, theta.tensors, strict=True)
+        tensors = [self.act_on(parameter, tensor, sides) for parameter, tensor in pairs]
+        batch = max(len(t) for t in tensors)  # many elements on one network leave what they do not move as it is
         return WeightFeatures(
-            self.space,
-            tuple(
-                self.act_on(parameter, tensor, sides)
-                for parameter, tensor in zip(self.space.parameters, theta.tensors, strict=True)
-            ),
+            self.space, tuple(t if len(t) == batch else t.expand(batch, *t.shape[1:]) for t in tensors)
         )
 
     def sides(self, element: GroupElement, like: Tensor) -> dict[tuple[str, str], Matrix]:
@@ -206,7 +205,10 @@ class SymmetryGroup:
                 found = getattr(element[group.name], part)
                 if found is None:
                     continue
-                if found.shape[1:] != shape or not (found.shape[0] == len(theta) or 1 in (found.shape[0], len(theta))):
+                per_channel = part == "scale" and found.shape[1:] == (*shape, theta.channels)
+                if (found.shape[1:] != shape and not per_channel) or not (
+                    found.shape[0] == len(theta) or 1 in (found.shape[0], len(theta))
+                ):
                     raise SymmetryError(
                         f"the element on neuron group {group.name!r} has a {part} of shape {tuple(found.shape)}; "
                         f"expected ({', '.join(map(str, (f'{len(theta)} or 1', *shape)))})"
