@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from .._errors import TheoryError
 from ..nn import EquivariantLinear, check_space
 from ..space import Parameter, WeightFeatures, WeightSpace, activations
+from ._arguments import check_networks, check_positive, check_whole
 from ._chain import check_relu_chain
 from ._simulation import empty_layer, moved, write
 from ._squares import DeepSquare, Square, WideSquare
@@ -37,14 +37,15 @@ class ForwardPassNetwork(nn.Module):
         depth: of a deep ReLU square, in place of ``knots``. With neither the activation is :math:`x^2`, and the network
             exact.
         radius: bound R on :math:`|w| + |h|` for the weights behind the first layer and the activations that they meet,
-            see `forward_radius`. The ReLU squares are made for [-R, R].
+            see `forward_radius`. The ReLU squares are made for [-R, R], and go on with their last slope beyond it.
 
     Attributes:
         layers: the `EquivariantLinear` layers, pointwise maps between; their weights are constants.
 
     Raises:
         TheoryError: for a space that is no `weightspace.mlp` with ReLU, points of another shape, both or impossible
-            ``knots`` and ``depth``, and ReLU squares without a positive radius.
+            ``knots`` and ``depth``, and ReLU squares without a positive radius. `forward` raises a `ModelError` for
+            weights in another precision than the module, which is made in float64.
 
     Example:
         >>> import torch, weightspace as ws
@@ -81,7 +82,7 @@ class ForwardPassNetwork(nn.Module):
 
     def forward(self, theta: WeightFeatures) -> Float[Tensor, "batch points outputs"]:
         """``space.realize(theta, probes)`` up to the error of the squares."""
-        check_space(self.space, theta, 1)
+        check_space(self.space, theta, 1, like=next(self.layers.parameters()))
         last: Tensor = self.layers(theta).tensors[-1]
         return last.mT + self.space.output_offset
 
@@ -93,13 +94,25 @@ class ForwardPassNetwork(nn.Module):
 
         .. math:: e_1 = 0, \qquad e_l \le d_{l-1} \left( \frac{R^2}{4 n^2} + \max|W_l|\, e_{l-1} \right).
 
-        It holds while :math:`|w| + |h| + e \le R`.
+        It holds, up to rounding, if :math:`|w| + |h| \le R` for the weights w and for the activations h *of the input
+        network*. What is put in their place may have left the interval: beyond it squares go on with their last slope
+        on both sides, so that the product of w and :math:`h + e` grows with e no faster than :math:`|w e|`, and stops
+        growing.
 
         Args:
-            weight_bound: the largest absolute value of a weight.
+            weight_bound: the largest absolute value of a weight, for all layers behind the first one.
+
+        Raises:
+            TheoryError: for a negative bound, and one above the radius, which no weight may exceed.
         """
+        check_positive("weight_bound", weight_bound, zero=True)
         product = 0.0
         if not isinstance(self.square, Square):
+            if weight_bound > self.square.radius:
+                raise TheoryError(
+                    f"weight_bound: the squares are made for weights and activations of at most {self.square.radius:g} "
+                    f"together, found {weight_bound:g} for the weights; take a larger radius, see forward_radius"
+                )
             product = self.square.radius**2 / (4 * self.square.pieces**2)
         error = 0.0
         for group in self.space.groups[1:-1]:
@@ -140,9 +153,10 @@ def forward_radius(theta: WeightFeatures, probes: Float[Tensor, "points inputs"]
         probes: ``[points, d_in]``.
 
     Raises:
-        TheoryError: for networks of another kind.
+        TheoryError: for networks of another kind, an empty batch, and weights that are not finite.
     """
     check_relu_chain(theta.space, "the forward pass")
+    check_networks("the forward pass", theta)
     hidden = [value for name, value in activations(theta, probes).items() if theta.space.group(name).kind == "hidden"]
     weights, values = ([float(t.abs().max()) for t in tensors] for tensors in (theta.tensors[2::2], hidden))
     return max(weights, default=0.0) + max(values, default=0.0)
@@ -159,10 +173,12 @@ def _square(knots: int | None, depth: int | None, radius: float | None) -> Squar
     size = depth if knots is None else knots
     if size is None:
         return Square()
-    if size < 1 or (knots is not None and depth is not None):
-        raise TheoryError(f"expected knots or depth, at least 1, found knots={knots} and depth={depth}")
-    if radius is None or not 0 < radius < math.inf:
-        raise TheoryError(f"squares made of ReLU need a positive radius, found {radius}; forward_radius measures one")
+    if knots is not None and depth is not None:
+        raise TheoryError(f"expected knots or depth, found knots={knots} and depth={depth}")
+    check_whole("knots" if depth is None else "depth", size)
+    if radius is None:
+        raise TheoryError("squares made of ReLU need a radius, found none; forward_radius measures one")
+    check_positive("radius", radius)
     return DeepSquare(radius, size) if knots is None else WideSquare(radius, size)
 
 

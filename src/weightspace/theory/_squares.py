@@ -1,4 +1,9 @@
-"""Squares as ReLU networks: products are made of them, ``a b = ((a + b)^2 - (a - b)^2) / 4``."""
+"""Squares as ReLU networks: products are made of them, ``a b = ((a + b)^2 - (a - b)^2) / 4``.
+
+Beyond the interval that they are made for they go on with their last slope, on both sides alike. So they are even and
+convex, as the square is, and stay below it there. That keeps products in bounds whose factors have left the interval,
+see `ForwardPassNetwork.error_bound`.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +30,12 @@ class Square(nn.Module):
 class WideSquare(nn.Module):
     """A ReLU network with one hidden layer that interpolates the square between equidistant points.
 
+    Two units, ``relu(x - t)`` and ``relu(-x - t)``, bend at a point and at its negative.
+
     Args:
         radius: R; the interval is [-R, R].
-        knots: number n of hidden units, and of affine pieces. The error is in [0, R^2 / n^2].
+        knots: number n of affine pieces, which takes n hidden units, or n - 1 if n is odd. The error is in
+            [0, R^2 / n^2].
     """
 
     points: Tensor
@@ -36,17 +44,18 @@ class WideSquare(nn.Module):
     def __init__(self, radius: float, knots: int) -> None:
         super().__init__()
         self.radius, self.pieces = radius, knots
-        ends = torch.linspace(-radius, radius, knots + 1, dtype=torch.float64)
-        slope = ends[1:] + ends[:-1]
-        self.register_buffer("points", ends[:-1])
-        self.register_buffer("slopes", torch.cat([slope[:1], slope.diff()]))
+        step = 2 * radius / knots
+        points = step * (torch.arange((knots + 1) // 2, dtype=torch.float64) + (knots % 2) / 2)[: knots // 2]
+        self.least = (step / 2) ** 2 if knots % 2 else 0.0  # in the middle
+        self.register_buffer("points", points)
+        self.register_buffer("slopes", step * (1 + points.sign()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Interpolates the square of every entry."""
-        y = torch.full_like(x, self.radius**2)
-        # a hidden unit at a time: side by side they would be n copies of the features
+        y, size = torch.full_like(x, self.least), x.abs()
+        # a pair of hidden units at a time, which is relu(|x| - t): side by side they would be n copies of the features
         for point, slope in zip(self.points.tolist(), self.slopes.tolist(), strict=True):
-            y = y.add_(torch.relu(x - point), alpha=slope)
+            y = y.add_(torch.relu(size - point), alpha=slope)
         return y
 
 
@@ -70,7 +79,7 @@ class DeepSquare(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Approximates the square of every entry."""
         tent = (torch.relu(x) + torch.relu(-x)) / self.radius
-        total = tent
+        total = tent + (1 - 2 / self.pieces) * torch.relu(tent - 1)  # beyond 1 all g_k are 0
         for k in range(1, self.depth + 1):
             tent = 2 * torch.relu(tent) - 4 * torch.relu(tent - 0.5) + 2 * torch.relu(tent - 1)
             total = total - tent / 4**k

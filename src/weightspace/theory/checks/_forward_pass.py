@@ -44,7 +44,9 @@ DEPTHS = range(2, 11)
 
     ReLU is applied exactly, sums are exact, only the squares are not: a ReLU network interpolates them. With n pieces
     on [-R, R] a product is off by at most R squared / (4 n squared), and a layer with d inputs by at most d times that
-    plus d times the largest weight times the error before. So the error falls with the square of n. A deep square has
+    plus d times the largest weight times the error before. Here R bounds weights and activations of the input network;
+    what is simulated may leave the interval, beyond which the squares go on with their last slope on both sides. So the
+    error falls with the square of n. A deep square has
     2 to the power of m + 1 pieces with about 3 m units, and its error falls by a factor of 4 with each layer. With
     squares as activation function nothing is approximate.
     """,
@@ -75,6 +77,7 @@ def forward_pass() -> Evidence:
         Measurement.within("factor per layer of depth", (by_depth[2] / by_depth[10]) ** (1 / 8), 3.6, 4.4),
         Measurement.at_most("depth 5 minus 64 knots", float((deep[5](theta) - wide[64](theta)).abs().max()), 1e-12),
         Measurement.at_most("error of invariance, 64 knots", equivariance_error(wide[64], space), 1e-12),
+        Measurement.at_most("error / bound where simulated activations leave [-R, R], largest", _beyond(), 1.0),
         *_pair(points[:, :1]),
         *_rescaled(theta, points),
     ]
@@ -98,6 +101,23 @@ def _networks(space: WeightSpace, batch: int, generator: torch.Generator) -> Wei
     shapes = [(batch, *p.shape, 1) for p in space.parameters]
     drawn = (torch.randn(shape, generator=generator, dtype=torch.float64) / 2 for shape in shapes)
     return WeightFeatures(space, tuple(t.clamp(-1, 1) for t in drawn))
+
+
+def _beyond() -> float:
+    """Weights of 1 and wide layers in front of single units: the error of a layer is far larger than what is simulated.
+
+    Relative to the bound, the largest of all errors for 1 to 64 knots.
+    """
+    point, found = torch.ones(1, 1, dtype=torch.float64), 0.0
+    for width in (1, 4, 16, 26, 30):
+        space = mlp([1, width, 1, 1, 1])
+        ones = {p.name: torch.full((1, *p.shape, 1), float(len(p.shape) == 2)) for p in space.parameters}
+        theta = space.features(ones).to(torch.float64)
+        for knots in (1, 2, 3, 8, 27, 64):
+            net = ForwardPassNetwork(space, point, knots=knots, radius=forward_radius(theta, point))
+            error = float((net(theta) - space.realize(theta, point)).abs().max())
+            found = max(found, error / net.error_bound(1.0))
+    return found
 
 
 def _pair(points: torch.Tensor) -> list[Measurement]:
