@@ -12,6 +12,7 @@ from ._command import Command, errors
 from ._demo import Demo
 from ._edit import Edit
 from ._fit import FitInrs
+from ._import_zoo import ImportZoo
 from ._make_zoo import MakeZoo
 from ._report import Report
 from ._theory import Theory
@@ -34,6 +35,7 @@ _Commands = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[FitInrs, tyro.conf.subcommand("fit-inrs")]
     | Annotated[MakeZoo, tyro.conf.subcommand("make-zoo")]
+    | Annotated[ImportZoo, tyro.conf.subcommand("import-zoo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Edit, tyro.conf.subcommand("edit")]

@@ -117,5 +117,5 @@ def read_table(file: Path, needed: Sequence[str]) -> dict[str, np.ndarray]:
         raise ZooError(f"{file} cannot be read as a table: {str(error).partition(chr(10))[0]}") from error
     if absent := [name for name in needed if name not in table.column_names]:
         raise ZooError(f"{file} lacks the columns {', '.join(absent)}; it has {', '.join(table.column_names)}")
-    columns = {name: table[name].to_numpy() for name in table.column_names}
+    columns = {name: table[name].to_numpy() for name in table.column_names if name}  # pandas' index has no name
     return {name: column.astype(str) if column.dtype == object else column for name, column in columns.items()}

@@ -8,14 +8,20 @@ from typing import Any, Literal
 
 from ..._errors import ZooError
 from .._zoo import Zoo
+from ._cnn_zoo import small_cnn_zoo
 from ._files import Source
 from ._inrs import fmnist_inrs, mnist_inrs, nfn_sirens
+from ._transformers import small_transformer_zoo
+from ._wild_park import cnn_wild_park
 
 __all__ = ["PUBLISHED", "read_published"]
 
 _READERS: dict[str, Callable[..., tuple[Zoo, ...]]] = {
-    "fmnist-inrs": fmnist_inrs,
+    "small-cnn-zoo": small_cnn_zoo,
+    "cnn-wild-park": cnn_wild_park,
+    "small-transformer-zoo": small_transformer_zoo,
     "mnist-inrs": mnist_inrs,
+    "fmnist-inrs": fmnist_inrs,
     "nfn-sirens": nfn_sirens,
 }
 PUBLISHED = tuple(_READERS)
@@ -33,16 +39,22 @@ def read_published(
 ) -> tuple[Zoo, ...]:
     """Reads a data set of networks as it was published. No pickle is ever run.
 
-    ========================  ==========================================================================================
-    kind                      networks, and options
-    ========================  ==========================================================================================
-    ``"mnist-inrs"``          SIRENs of MNIST (Navon et al., 2023, arXiv 2301.12780).
-    ``"fmnist-inrs"``         SIRENs of FashionMNIST (the same), or several views of them (Shamsian et al., 2024, arXiv
-                              2402.04081).
-    ``"nfn-sirens"``          SIRENs of MNIST, FashionMNIST or CIFAR-10 (Zhou et al., 2023, arXiv 2302.14040);
-                              ``split_points=(45000, 50000)``, the first indices of validation and test;
-                              ``copies=True`` adds the further SIRENs of training images.
-    ========================  ==========================================================================================
+    ===========================  =======================================================================================
+    kind                         networks, and options
+    ===========================  =======================================================================================
+    ``"small-cnn-zoo"``          CNNs (Unterthiner et al., 2020, arXiv 2002.11448), a zoo for each activation;
+                                 ``activation="relu"`` or ``"tanh"`` takes these alone, and then divides them;
+                                 ``step=86``, the epoch.
+    ``"cnn-wild-park"``          CNNs of many architectures (Kofinas et al., 2024, arXiv 2403.12143).
+    ``"small-transformer-zoo"``  Transformers (Tran et al., 2024, arXiv 2410.04209); ``data="mnist"`` or ``"ag_news"``,
+                                 ``cut_off=0.0``, the least accuracy, ``epoch=75``.
+    ``"mnist-inrs"``             SIRENs of MNIST (Navon et al., 2023, arXiv 2301.12780).
+    ``"fmnist-inrs"``            SIRENs of FashionMNIST (the same), or several views of them (Shamsian et al., 2024,
+                                 arXiv 2402.04081).
+    ``"nfn-sirens"``             SIRENs of MNIST, FashionMNIST or CIFAR-10 (Zhou et al., 2023, arXiv 2302.14040);
+                                 ``split_points=(45000, 50000)``, the first indices of validation and test;
+                                 ``copies=True`` adds the further SIRENs of training images.
+    ===========================  =======================================================================================
 
     Args:
         kind: which data set.
