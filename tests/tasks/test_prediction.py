@@ -230,6 +230,37 @@ def test_every_baseline_goes_through_one_recipe(runs, cnns):
         tasks.load_model(runs / "boosting" / "seed0")
 
 
+def made_by_make_zoo(folder, make):
+    """A zoo of untrained classifiers that says how they are run."""
+    space = ws.from_module(make, torch.zeros(2, 1, 16, 16))
+    about = {"recipe": {"architecture": "cnn", "activation": "relu", "classes": 3}, "image_shape": [16, 16]}
+    theta = space.sample(70, torch.Generator().manual_seed(0))
+    columns = {"test_accuracy": np.linspace(0, 1, 70)}
+    return space, zoo.load(zoo.write_zoo(folder, theta, columns=columns, about=about).path)
+
+
+def test_random_probes_are_outputs_that_no_symmetry_changes(tmp_path, digits):
+    space, classifiers = made_by_make_zoo(tmp_path / "zoo", zoo.SmallCNN("relu", 3))
+    assert classifiers.space.program is None
+    found = tasks.random_probes(classifiers, points=5, seed=2)(classifiers.weights)
+    inputs = 2 * torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(2)) - 1
+    torch.testing.assert_close(
+        found, space.realize(space.features(dict(classifiers.weights.items())), inputs).flatten(1)
+    )
+    moved = ws.augment.RandomElement(2)(classifiers.weights)
+    torch.testing.assert_close(tasks.random_probes(classifiers, points=5, seed=2)(moved), found, rtol=1e-3, atol=1e-4)
+    assert tasks.random_probes(digits, points=4)(digits.weights).shape == (40, 4)
+
+
+def test_probes_in_a_table(tmp_path, cnns, digits):
+    table = recipe("inr-classification", [Variant("probes", "probes-boosting")])
+    tasks.run_recipe(table, digits, tmp_path, progress=False)
+    assert "accuracy" in metrics(tmp_path / "tiny" / "probes" / "seed0")
+    table = recipe("cnn-generalization", [Variant("probes", "probes-boosting")])
+    with pytest.raises(ws.ZooError, match="does not say how to run its networks"):
+        tasks.run_recipe(table, cnns, tmp_path / "other", progress=False)
+
+
 def test_the_best_epoch_has_the_highest_tau(runs):
     folder = runs / "statnet" / "seed0"
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]

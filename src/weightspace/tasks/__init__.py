@@ -6,6 +6,7 @@ from ._editing import EDITS, EditingSettings, InrEditing, dilate
 from ._generalization import CnnGeneralizationSettings, Generalization, TransformerGeneralizationSettings
 from ._metrics import kendall_tau, r_squared, tau_interval
 from ._prediction import Prediction
+from ._probes import random_probes
 from ._recipe import KINDS, Recipe, Variant, ZooSettings, load_recipe, recipe_names
 from ._runs import build_variant, evaluate_run, fit_recipe_of, load_model, run_recipe
 from ._task import RecipeTask, TaskSettings
@@ -38,6 +39,7 @@ __all__ = [
     "load_model",
     "load_recipe",
     "r_squared",
+    "random_probes",
     "recipe_names",
     "run_recipe",
     "tau_interval",

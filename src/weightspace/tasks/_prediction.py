@@ -49,7 +49,7 @@ class Prediction(ABC):
         kept = np.ones(len(zoo), bool) if kept is None else kept
         if not kept.any():
             raise ZooError(f"{zoo.path}: no network is left of {len(zoo)}")
-        self.space, self.column, self.augment = zoo.space, column, augment
+        self.zoo, self.space, self.column, self.augment = zoo, zoo.space, column, augment
         self.theta: dict[str, WeightFeatures] = {}
         self.targets: dict[str, Tensor] = {}
         for split, members in zoo.splits.items():
