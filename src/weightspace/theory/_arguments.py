@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -14,15 +13,15 @@ from ..space import WeightFeatures
 __all__ = ["check_finite", "check_networks", "check_positive", "check_whole"]
 
 
-def check_positive(name: str, value: float, *, zero: bool = False) -> None:
+def check_positive(name: str, value: object, *, zero: bool = False) -> None:
     """Refuses all but positive finite numbers, and perhaps zero."""
-    if not (isinstance(value, Real) and 0 <= value < math.inf and (zero or value > 0)):
+    if not (isinstance(value, int | float) and 0 <= value < math.inf and (zero or value > 0)):
         raise TheoryError(f"{name}: expected a positive number{' or zero' if zero else ''}, found {value!r}")
 
 
-def check_whole(name: str, value: int, least: int = 1) -> None:
+def check_whole(name: str, value: object, least: int = 1) -> None:
     """Refuses all but whole numbers from the least one on."""
-    if not (isinstance(value, Integral) and value >= least):
+    if not (isinstance(value, int) and value >= least):
         raise TheoryError(f"{name}: expected a whole number, at least {least}, found {value!r}")
 
 

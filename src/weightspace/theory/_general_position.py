@@ -14,6 +14,7 @@ from torch import Tensor
 from .._errors import TheoryError
 from ..orbit import wl_colors
 from ..space import Parameter, WeightFeatures
+from ._arguments import check_networks, check_whole
 
 __all__ = ["GeneralPosition", "general_position_probability", "in_general_position", "quantise"]
 
@@ -49,7 +50,8 @@ def in_general_position(theta: WeightFeatures, level: Literal["bias", "wl"] = "b
         level: what tells neurons apart.
 
     Raises:
-        TheoryError: for another level, for several channels, and for "bias" if neurons have no bias.
+        TheoryError: for another level, for several channels, for an empty batch, for weights that are not finite, and
+            for "bias" if neurons have no bias.
 
     Example:
         >>> import weightspace as ws
@@ -61,6 +63,7 @@ def in_general_position(theta: WeightFeatures, level: Literal["bias", "wl"] = "b
     """
     if theta.channels != 1:
         raise TheoryError(f"general position is of networks, which have 1 channel; found {theta.channels}")
+    check_networks("general position", theta)
     theta = theta.detach()
     if level == "bias":
         margin = _bias_margin(theta)
@@ -100,9 +103,14 @@ def general_position_probability(
 ) -> float:
     """The probability that all biases of each hidden layer are distinct after `quantise`: a birthday computation.
 
-    n independent values on N = 2^bits levels are distinct with probability ``(1 - s)(1 - 2 s) ... (1 - (n - 1) s)``,
-    where s is the probability that two of them meet: 1 / N if they are uniform. Normal values, whose levels span their
-    range R, meet more often: s = R / (2 sqrt(pi) N) in units of their standard deviation, with R the expected range.
+    The smallest and the largest of n independent values are on the two end levels. If the values are uniform, the
+    n - 2 others are uniform between them. Of N = 2^bits levels each inner one draws a value with probability
+    s = 1 / (N - 1), and the ends, whose cells are half as wide, draw as much together. So the others miss the ends and
+    each other with probability ``(1 - s)(1 - 2 s) ... (1 - (n - 2) s)``: this is exact.
+
+    Values of another density meet as often as two of them come near to each other within the range. For normal ones s
+    is larger by R (n + 1) / ((n - 1) 2 sqrt(pi)), where R is their expected range in standard deviations. This is an
+    approximation, off by less than 0.03, and by less than 0.01 from 32 values on.
 
     Args:
         widths: of the hidden layers.
@@ -110,20 +118,24 @@ def general_position_probability(
         density: of the biases.
 
     Raises:
-        TheoryError: for a width below 1, fewer bits than 1, or another density.
+        TheoryError: for a width or bits that are no whole number of at least 1, or another density.
 
     Example:
         >>> round(general_position_probability([32, 32], 16), 3)
-        0.985
+        0.986
     """
     if density not in ("uniform", "normal"):
         raise TheoryError(f"density: expected 'uniform' or 'normal', found {density!r}")
-    if bits < 1 or any(n < 1 for n in widths):
-        raise TheoryError(f"expected widths and bits of at least 1, found {list(widths)!r} and {bits!r}")
+    check_whole("bits", bits)
     probability = 1.0
     for n in widths:
-        meet = (1.0 if density == "uniform" else _normal_range(n) / (2 * math.sqrt(math.pi))) / 2**bits
-        probability *= math.prod(max(0.0, 1 - i * meet) for i in range(n))
+        check_whole("width", n)
+        if n > 2**bits:
+            return 0.0
+        meet = 1 / (2**bits - 1)
+        if density == "normal" and n > 2:
+            meet *= _normal_range(n) * (n + 1) / ((n - 1) * 2 * math.sqrt(math.pi))
+        probability *= math.prod(max(0.0, 1 - i * meet) for i in range(1, n - 1))
     return probability
 
 

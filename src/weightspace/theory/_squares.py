@@ -83,4 +83,5 @@ class DeepSquare(nn.Module):
         for k in range(1, self.depth + 1):
             tent = 2 * torch.relu(tent) - 4 * torch.relu(tent - 0.5) + 2 * torch.relu(tent - 1)
             total = total - tent / 4**k
-        return self.radius**2 * total
+        square: Tensor = self.radius**2 * total
+        return square
