@@ -73,7 +73,7 @@ class DropWeights:
 class PruneSmallest:
     """Sets the smallest entries of every parameter to zero: a share uniform in [0, highest] for each network.
 
-    Of n entries the ``floor(share * n)`` of the smallest magnitude become zero.
+    Of n entries the ``floor(share * n)`` of the smallest magnitude become zero, less those that equal the next one.
 
     Attributes:
         highest: the largest share; 0.1 in Shamsian et al. (2024, arXiv 2402.04081).
@@ -91,9 +91,10 @@ class PruneSmallest:
 
         def pruned(tensor: Tensor) -> Tensor:
             entries = _entries(tensor)
-            rank = entries.abs().argsort(1).argsort(1)
-            count = (share * entries.shape[1]).floor()
-            return entries.where(rank >= count[:, None, None], 0).view(tensor.shape)
+            magnitude = entries.abs()
+            place = (share * entries.shape[1]).long()[:, None, None].expand(-1, 1, entries.shape[2])
+            smallest = magnitude.sort(1).values.take_along_dim(place, 1)
+            return entries.where(magnitude >= smallest, 0).view(tensor.shape)
 
         return theta.map(pruned)
 
