@@ -23,7 +23,7 @@ from ._neighbourhood import LinearUpdate, NeighbourhoodMessage
 from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
 from ._pairs import Attend, Pairs, PairsFromGraph, PairState, PairsToGraph
 from ._pool import Reduction
-from ._quasi import QuasiEquivariant, quasi_cocycle, quasi_overhead
+from ._quasi import QuasiEquivariant, QuasiForm, quasi_cocycle, quasi_overhead
 from ._relational import RelationalAttention
 from ._scaled import ScaledPool, SignMap, node_symmetry
 from ._set_attention import SetAttention
@@ -71,6 +71,7 @@ __all__ = [
     "Pointwise",
     "ProbeFeatures",
     "QuasiEquivariant",
+    "QuasiForm",
     "Receivers",
     "Reduction",
     "RelationalAttention",

@@ -12,9 +12,9 @@ from ..space import GroupElement, SymmetryGroup, WeightFeatures
 from ._alpha import NeuronAlpha, StatisticsAlpha, check_eps
 from ._layout import check_space
 
-__all__ = ["Form", "QuasiEquivariant", "quasi_cocycle", "quasi_overhead"]
+__all__ = ["QuasiEquivariant", "QuasiForm", "quasi_cocycle", "quasi_overhead"]
 
-Form = Literal["layer", "channel"]
+QuasiForm = Literal["layer", "channel"]
 
 
 class QuasiEquivariant(nn.Module):
@@ -71,13 +71,13 @@ class QuasiEquivariant(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        form: Form = "layer",
+        form: QuasiForm = "layer",
         hidden: int | None = None,
         eps: float | Mapping[str, float] | None = None,
         spectral: bool = False,
     ) -> None:
         super().__init__()
-        if form not in get_args(Form):
+        if form not in get_args(QuasiForm):
             raise ModelError(f"form: expected 'layer' or 'channel', found {form!r}")
         self.group, self.in_channels, self.form = group, in_channels, form
         known = check_eps(group, eps, spectral)

@@ -12,6 +12,7 @@ from . import (
     _general_position,
     _map,
     _partition,
+    _quasi_equivariance,
     _symmetries,
     _wl,
 )
@@ -33,6 +34,7 @@ ORDER = tuple(
         _capacity,
         _partition,
         _equivariant_operators,
+        _quasi_equivariance,
         _map,
     )
 )
