@@ -22,6 +22,7 @@ _STACKS: dict[str, tuple[tuple[int, int], ...]] = {
     "scalegmn": _GMN,
     "scalegmn-b": _GMN,
     "statnet": (),
+    "transformer-nfn": ((10, 2),),
 }
 _PLAIN = {"hidden": 64, "depth": 5, "neuron_map": "linear", "batch_norm": False, "dropout": 0.0}
 

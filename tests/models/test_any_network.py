@@ -11,7 +11,19 @@ from weightspace.nn import EquivariantLinear
 from weightspace.space import SymmetryGroup
 from weightspace.testing import assert_equivariant, assert_invariant, equivariance_error
 
-NAMES = ("dws", "np-nfn", "hnp-nfn", "unf", "nft", "ng-t", "monomial-nfn", "canon-mlp", "mlp", "statnet")
+NAMES = (
+    "dws",
+    "np-nfn",
+    "hnp-nfn",
+    "unf",
+    "nft",
+    "ng-t",
+    "monomial-nfn",
+    "canon-mlp",
+    "mlp",
+    "statnet",
+    "transformer-nfn",
+)
 CASES = [(name, task) for task in ("equivariant", "invariant") for name in NAMES if name in ws.architectures(task)]
 SPACES = small_spaces()
 
@@ -76,6 +88,9 @@ def claimed(name, space):
     if name == "monomial-nfn":
         return space.symmetry().restricted(linear=False)
     group = space.symmetry("permutation")
+    if name == "transformer-nfn":
+        both = zip(space.symmetry().factors, group.factors, strict=True)
+        return SymmetryGroup(space, tuple(own if own.scales == "linear" else other for own, other in both))
     if name == "statnet":
         everything = [MonomialGroup("permutation", permutes=True)] * len(space.groups)
         factors = zip(space.groups, group.factors, everything, strict=True)
@@ -121,7 +136,7 @@ def test_attention_along_edges(of):
         (assert_equivariant if task == "equivariant" else assert_invariant)(net, SPACES[of])
 
 
-@pytest.mark.parametrize("name", ["dws", "np-nfn", "hnp-nfn", "unf", "nft", "ng-t", "canon-mlp"])
+@pytest.mark.parametrize("name", ["dws", "np-nfn", "hnp-nfn", "unf", "nft", "ng-t", "canon-mlp", "transformer-nfn"])
 @pytest.mark.parametrize("of", ["conv", "norm", "attention"])
 def test_scales_break_what_only_claims_permutations(name, of):
     """Negative control."""

@@ -37,6 +37,8 @@ def claimed(name, space):
     claim = CLAIMS.get(name, "permutation")
     if claim == "all permutations":
         return permutations_of_all(space)
+    if name == "transformer-nfn" and any(f.scales == "linear" for f in space.symmetry().factors):
+        return space.symmetry("general_linear")
     # of a linear layer permutations: no entry-wise map respects general matrices
     return space.symmetry().restricted(linear=False) if claim == "largest" else space.symmetry(claim)
 
@@ -64,7 +66,7 @@ def assert_respects(net, space, **options):
 def test_names():
     assert set(ws.architectures()) == {
         *("dws", "np-nfn", "hnp-nfn", "unf", "monomial-nfn", "nft", "ng-t", "gmn", "ng-gnn", "scalegmn", "scalegmn-b"),
-        *("gradmetanet", "canon-mlp", "statnet", "mlp"),
+        *("transformer-nfn", "gradmetanet", "canon-mlp", "statnet", "mlp"),
     }
     assert set(ws.architectures()) - set(EQUIVARIANT) == {"statnet"}
 

@@ -16,6 +16,7 @@ from ._registry import architectures, build, register
 from ._scalegmn import scalegmn, scalegmn_b
 from ._stack import all_permutations
 from ._statnet import StatisticsPredictor, statnet, weight_statistics
+from ._transformer_nfn import transformer_nfn
 
 __all__ = [
     "Body",
@@ -42,6 +43,7 @@ __all__ = [
     "scalegmn",
     "scalegmn_b",
     "statnet",
+    "transformer_nfn",
     "unf",
     "weight_statistics",
 ]

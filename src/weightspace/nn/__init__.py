@@ -5,6 +5,8 @@ from ._attention import NeuronAttention, PerParameter, WeightTransformerBlock
 from ._blocks import Block, Member, NodeSet
 from ._capacity import OutputCapacityExpansion, merge_ensemble
 from ._coefficients import Term
+from ._contraction import Contraction
+from ._covariant import Covariant
 from ._encoding import GaussianFourier, LearnedPosition, ProbeFeatures, SinusoidalPosition
 from ._family import SpaceFamily
 from ._functions import EdgeUpdate, Message, NodeUpdate, NormalizedSiLU
@@ -34,6 +36,8 @@ __all__ = [
     "Attend",
     "BatchNorm",
     "Block",
+    "Contraction",
+    "Covariant",
     "Dropout",
     "EdgeUpdate",
     "EquivariantLinear",

@@ -1,0 +1,142 @@
+"""Weight features from features of products: parameters that general matrices act on are multiplied, never replaced."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..space import Parameter, WeightFeatures, WeightSpace
+from ._contraction import Contraction
+
+__all__ = ["Covariant"]
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The axes of a parameter: heads, those of general matrices, and the rest.
+
+    Attributes:
+        key: what the matrices are; parameters with the same key are multiplied by the same ones, on the same side.
+        heads: axes of the heads over which they are fibred.
+        rest: axes that no matrix acts on.
+        linear: axes that they act on.
+        shape: of the parameter.
+    """
+
+    key: tuple[tuple[str | None, str | None], ...]
+    heads: tuple[int, ...]
+    rest: tuple[int, ...]
+    linear: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def fold(self, tensor: Tensor) -> Tensor:
+        """``[batch, *axes, channels]`` as ``[batch, heads, rest, linear, channels]``."""
+        ordered = tensor.permute(0, *(1 + axis for axis in (*self.heads, *self.rest, *self.linear)), -1)
+        sizes = [math.prod(self.shape[axis] for axis in axes) for axes in (self.heads, self.rest, self.linear)]
+        return ordered.reshape(len(tensor), *sizes, tensor.shape[-1])
+
+    def unfold(self, tensor: Tensor) -> Tensor:
+        """The inverse of `fold`."""
+        order = (*self.heads, *self.rest, *self.linear)
+        whole = tensor.reshape(len(tensor), *(self.shape[axis] for axis in order), tensor.shape[-1])
+        return whole.permute(0, *(1 + order.index(axis) for axis in range(len(order))), -1)
+
+
+class Covariant(nn.Module):
+    r"""Maps networks and features of their products to weight features, and commutes with general matrices.
+
+    A parameter without general matrices gets a linear map of its own features. One that is multiplied by :math:`g_s`
+    for each head s, with a vector :math:`w_{sr}` for every index r of its other axes, becomes
+
+    .. math::
+
+        w'_{sr} = a_{sr}\, w_{sr} + \sum_k u_{srk}\, t_{sk}, \qquad
+        t_{sk} = \sum_{w} \frac{1}{\sqrt{n_w}} \sum_r v^w_{srk}\, w_{sr},
+
+    where the sum over w is over all parameters with the same matrices on the same side (weights and biases of the
+    queries), and a, u and v are linear maps of the features of the products that the parameter is in, pooled over the
+    axes of the other factors. So a matrix :math:`\Phi = \operatorname{diag}(a_s) + u_s v_s^\top`, which depends on the
+    network, multiplies from the side where no general matrix acts, and costs no more than its factors.
+
+    Source: Tran et al. (2024), arXiv 2410.04209, whose matrices are the same for all networks.
+
+    Args:
+        contraction: makes the products.
+        in_channels: channels of the networks.
+        features: channels of the features of the products.
+        out_channels: channels of the result.
+        rank: number of vectors t.
+    """
+
+    def __init__(self, contraction: Contraction, in_channels: int, features: int, out_channels: int, rank: int) -> None:
+        super().__init__()
+        self.space, self.products = contraction.space, contraction.products
+        self.in_channels, self.out_channels, self.rank = in_channels, out_channels, rank
+        self._sides = [_sides(parameter, self.space, contraction.linear) for parameter in self.space.parameters]
+        self._products = [
+            [at for at, product in enumerate(self.products) if i in product.sources]
+            for i in range(len(self.space.parameters))
+        ]
+        multipliers = in_channels * out_channels + rank * (in_channels + out_channels)
+        self.maps = nn.ModuleList(
+            nn.Linear(len(products) * features, multipliers if sides.linear else out_channels)
+            for sides, products in zip(self._sides, self._products, strict=True)
+        )
+
+    def forward(self, theta: WeightFeatures, features: WeightFeatures) -> WeightFeatures:
+        """Weight features with ``out_channels`` channels."""
+        folded: dict[int, Tensor] = {}
+        multipliers: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        vectors: dict[object, Tensor] = {}
+        for i in (i for i, sides in enumerate(self._sides) if sides.linear):
+            w, key = self._sides[i].fold(theta.tensors[i]), self._sides[i].key
+            folded[i], multipliers[i] = w, self._multipliers(i, features)
+            t = torch.einsum("bsrgi,bsrik->bsgk", w, multipliers[i][2]) / math.sqrt(w.shape[2])
+            vectors[key] = vectors[key] + t if key in vectors else t
+        tensors = []
+        for i, (sides, own) in enumerate(zip(self._sides, self.maps, strict=True)):
+            if i not in folded:
+                tensors.append(own(features.tensors[self._products[i][0]]))
+                continue
+            direct, back, _ = multipliers[i]
+            out = torch.einsum("bsrgi,bsrio->bsrgo", folded[i], direct)
+            tensors.append(sides.unfold(out + torch.einsum("bsgk,bsrko->bsrgo", vectors[sides.key], back)))
+        return WeightFeatures(self.space, tuple(tensors))
+
+    def _multipliers(self, i: int, features: WeightFeatures) -> tuple[Tensor, Tensor, Tensor]:
+        """a, u and v of one parameter, each [batch, heads, rest, .., ..]."""
+        sides = self._sides[i]
+        kept = (*sides.heads, *sides.rest)
+        pooled = []
+        for at in self._products[i]:
+            axes = self.products[at].axes_of(i)
+            x = features.tensors[at].movedim([1 + axes[axis] for axis in kept], list(range(1, 1 + len(kept))))
+            others = tuple(range(1 + len(kept), x.dim() - 1))
+            pooled.append(x.mean(others) if others else x)
+        heads, rest = (math.prod(sides.shape[axis] for axis in axes) for axes in (sides.heads, sides.rest))
+        flat = self.maps[i](torch.cat(pooled, -1)).reshape(-1, heads, rest, self.maps[i].out_features)
+        ins, outs, rank = self.in_channels, self.out_channels, self.rank
+        direct, back, v = flat.split([ins * outs, rank * outs, ins * rank], -1)
+        return direct.unflatten(-1, (ins, outs)), back.unflatten(-1, (rank, outs)), v.unflatten(-1, (ins, rank))
+
+
+def _sides(parameter: Parameter, space: WeightSpace, linear: frozenset[str]) -> _Sides:
+    """Axes of matrices and heads are in the order of their neuron groups, so that they are the same for one key."""
+    order = {group.name: i for i, group in enumerate(space.groups)}
+
+    def ordered(names: set[str | None]) -> tuple[int, ...]:
+        found = [i for i, axis in enumerate(parameter.axes) if axis.group in names]
+        return tuple(sorted(found, key=lambda i: order[str(parameter.axes[i].group)]))
+
+    moved = ordered(set(linear))
+    heads = ordered({space.group(str(parameter.axes[i].group)).over for i in moved} - {None})
+    return _Sides(
+        tuple((parameter.axes[i].group, parameter.axes[i].side) for i in moved),
+        heads,
+        tuple(i for i in range(len(parameter.axes)) if i not in moved + heads),
+        moved,
+        parameter.shape,
+    )
