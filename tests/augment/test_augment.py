@@ -191,6 +191,7 @@ def test_pruning_takes_the_smallest() -> None:
     expected = (share * 600).round()
     others = (pruned["2.weight"].flatten(1) == 0).sum(1)
     assert ((others - expected / 20).abs() <= 1).all()  # one share for all parameters of a network
+    assert torch.equal(pruned["2.bias"], theta["2.bias"])  # of a single entry, no whole one
 
 
 # ---------------------------------------------------------------------------------------------------------- orbits

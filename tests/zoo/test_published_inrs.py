@@ -103,7 +103,7 @@ def test_damaged_networks_are_named(tmp_path: Path) -> None:
     mnist(tmp_path, ["training_5_12", "training_3_9"])
     broken = tmp_path / "mnist_png_training_5_12" / "checkpoints" / "model_final.pth"
     broken.write_bytes(broken.read_bytes()[:500])
-    with pytest.raises(ZooError, match=r"mnist_png_training_5_12.*damaged"):
+    with pytest.raises(ZooError, match=r"cannot use 1 of 2 checkpoints: .*mnist_png_training_5_12.*damaged"):
         read_published("mnist-inrs", tmp_path, split="corrected")
     mnist(tmp_path, ["train_5_12"])
     with pytest.raises(ZooError, match="mnist_png_train_5_12: expected a name mnist_png_training_LABEL_IMAGE"):

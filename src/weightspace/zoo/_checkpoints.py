@@ -1,9 +1,10 @@
 """Batches of networks from checkpoints of one architecture, in any of the usual formats."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +13,9 @@ from .._errors import SpaceError, ZooError
 from ..space import WeightFeatures, WeightSpace
 from ._state_files import Paths, find_networks, read_state
 
-__all__ = ["Checkpoints", "read_checkpoints"]
+__all__ = ["Checkpoints", "read_checkpoints", "with_bar"]
+
+Item = TypeVar("Item")
 
 _PREFIXES = ("module.", "_orig_mod.")  # DataParallel and DistributedDataParallel; torch.compile
 
@@ -84,7 +87,7 @@ def read_checkpoints(
         raise ZooError(f"dtype: expected a floating dtype such as torch.float32, found {dtype!r}")
     found = find_networks(path)
     batch, refused = _Batch(space, len(found), dtype), {}
-    for name, file in _with_bar(found, progress):
+    for name, file in with_bar(found.items(), progress):
         try:
             batch.add(read_state(file))
         except (ZooError, SpaceError) as error:
@@ -133,15 +136,16 @@ class _Batch:
         return WeightFeatures(self.space, tuple(row[: self.count] for row in self.rows))
 
 
-def _with_bar(found: Mapping[str, Path], progress: bool) -> Iterable[tuple[str, Path]]:
+def with_bar(networks: Collection[Item], progress: bool = True) -> Iterable[Item]:
+    """The items, with a bar that tells how many were taken if the error stream is a terminal."""
     if progress:
         try:
             from tqdm import tqdm
         except ImportError:  # a bar is no reason to need it
-            return found.items()
-        bar: Iterable[tuple[str, Path]] = tqdm(found.items(), disable=None, unit="network", desc="reading checkpoints")
+            return networks
+        bar: Iterable[Item] = tqdm(networks, disable=None, unit="network", desc="reading checkpoints")
         return bar
-    return found.items()
+    return networks
 
 
 def _without_prefix(state: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:

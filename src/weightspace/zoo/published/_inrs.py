@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..._errors import SpaceError, ZooError
 from ...space import WeightFeatures, WeightSpace, siren
-from .._checkpoints import read_checkpoints
+from .._checkpoints import read_checkpoints, with_bar
 from .._state_files import load_state_dicts, read_content
 from .._zoo import Zoo
 from ._files import Source, official_split
@@ -35,7 +35,7 @@ def mnist_inrs(source: Source) -> tuple[Zoo, ...]:
     else:
         split = official_split(np.array([rows[name][0] == "testing" for name in names]), source.seed)
     part, label, image = zip(*(rows[name] for name in names), strict=True)
-    theta = read_checkpoints([files[name] for name in names], _NAVON).theta
+    theta = _read([files[name] for name in names], _NAVON)
     columns = {"index": _integers(image), "split": split, "label": _integers(label), "part": np.array(part)}
     return (source.zoo(theta, columns),)
 
@@ -56,7 +56,7 @@ def fmnist_inrs(source: Source) -> tuple[Zoo, ...]:
         split = [listed["/".join(file.parts[-2:])] for file in found.values()]
     else:
         split = [_SPLITS[file.parts[-2]] for file in found.values()]
-    states, labels = zip(*(_labelled(file) for file in found.values()), strict=True)
+    states, labels = zip(*(_labelled(file) for file in with_bar(found.values())), strict=True)
     columns = {
         "index": _integers([file.stem.removeprefix("model_") for file in found.values()]),
         "split": np.array(split),
@@ -91,10 +91,18 @@ def nfn_sirens(
         taken = {file for *_, file in rows}
         rows += [row for row in sorted(others) if row[0] < split_points[0] and row[1] and row[3] not in taken]
     indices, numbers, labels, files = zip(*rows, strict=True)
-    theta = read_checkpoints(files, _siren_of(files[0])).theta
+    theta = _read(files, _siren_of(files[0]))
     split = np.array(["train", "validation", "test"])[np.digitize(indices, split_points)]
     columns = {"index": _integers(indices), "split": split, "label": _integers(labels), "copy": _integers(numbers)}
     return (source.zoo(theta, columns),)
+
+
+def _read(files: Sequence[Path], space: WeightSpace) -> WeightFeatures:
+    """The networks of some files, all of which are needed."""
+    try:
+        return read_checkpoints(files, space).theta
+    except ZooError as error:
+        raise ZooError(str(error).replace(" (skip_damaged=True leaves them out)", "")) from error
 
 
 def _siren_of(file: Path) -> WeightSpace:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..._errors import SpaceError, ZooError
 from ...space import WeightFeatures, WeightSpace, from_module
+from .._checkpoints import with_bar
 from .._state_files import load_state_dicts, read_content
 from .._zoo import Zoo
 from ..networks import SmallViT
@@ -49,7 +50,8 @@ def small_transformer_zoo(
         raise ZooError(f"{missing[0]} is missing, as are {len(missing) - 1} others that metadata/{data}.csv lists")
     columns = {name: column[rows] for name, column in table.items()}
     columns |= {"index": rows, "split": split, "test_accuracy": accuracy[rows]}
-    return (source.zoo(_stacked(load_state_dicts(files), data, files), columns),)
+    states = [state for file in with_bar(files) for state in load_state_dicts([file])]
+    return (source.zoo(_stacked(states, data, files), columns),)
 
 
 def _thirds(rows: np.ndarray, generator: random.Random) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..._errors import SpaceError, ZooError
 from ...space import WeightSpace, from_module
+from .._checkpoints import with_bar
 from .._state_files import read_content
 from .._zoo import Zoo, split_names
 from ._files import Source
@@ -76,7 +77,7 @@ def cnn_wild_park(source: Source) -> tuple[Zoo, ...]:
         of_run = dict(zip(runs, split_names(len(runs), None, source.seed), strict=True))
         split = {name: of_run[name.split("/")[0]] for name in files}
     groups: dict[str, list[tuple[str, dict[str, Tensor], float, int]]] = {}
-    for name in (name for name in files if name in split):
+    for name in with_bar([name for name in files if name in split]):
         config, state, accuracy, step = _checkpoint(files[name])
         groups.setdefault(json.dumps(config, sort_keys=True), []).append((name, state, accuracy, step))
     return tuple(_zoo(source, json.loads(config), rows, split) for config, rows in groups.items())
