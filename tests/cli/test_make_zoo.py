@@ -18,7 +18,7 @@ def bars(idx_folder, tmp_path_factory):
 
 def test_make_zoo_trains_networks(bars, tmp_path, capsys):
     out = tmp_path / "zoo"
-    options = ["--networks", "5", "--epochs", "2", "--seed", "1", "--activation", "tanh", "--train-images", "40"]
+    options = ["--networks", "5", "--epochs", "2", "--seed", "1", "--activation", "tanh", "--train-count", "40"]
     assert main(["make-zoo", "cnn", "--images", str(bars), "--out", str(out), *options]) == 0
     printed = capsys.readouterr().out
     assert f"5 networks, 10 checkpoints in {out} after" in printed
@@ -27,6 +27,20 @@ def test_make_zoo_trains_networks(bars, tmp_path, capsys):
     assert made.manifest["recipe"]["activation"] == "tanh"
     assert made.space.groups[1].symmetry.name == "signed_permutation"
     assert set(made.metadata["step"]) == {1, 2}
+
+
+def test_make_zoo_trains_on_texts(tmp_path, capsys):
+    words = [f"{a}{b}" for a in "abcdef" for b in "uvwxyz"]
+    for part, count in (("train", 40), ("test", 20)):
+        rows = [
+            f'"{1 + i % 4}","{words[i % 7]}, {words[i % 36]}","{" ".join(words[i % 4 :: 4])}"' for i in range(count)
+        ]
+        (tmp_path / f"{part}.csv").write_text("\n".join(rows))
+    out, options = tmp_path / "zoo", ["--networks", "2", "--epochs", "1", "--texts", str(tmp_path)]
+    assert main(["make-zoo", "transformer", "--out", str(out), *options]) == 0
+    assert zoo.load(out).manifest["recipe"]["classes"] == 4
+    assert main(["make-zoo", "cnn", "--out", str(out), *options]) == 2
+    assert "texts are for transformers" in capsys.readouterr().err
 
 
 def test_what_cannot_be_made_is_refused(bars, idx_folder, tmp_path, capsys):

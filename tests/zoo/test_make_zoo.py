@@ -19,7 +19,7 @@ from weightspace.zoo.networks import _make, _shards
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """Shards of two blocks of two networks, trained by one core."""
-    monkeypatch.setattr(_make, "_TOGETHER", {"cnn": 2, "transformer": 2})
+    monkeypatch.setattr(_make, "_TOGETHER", {"cnn": 2, "transformer": 2, "text-transformer": 2})
     monkeypatch.setattr(_shards, "_BLOCKS", 2)
 
 
@@ -67,6 +67,34 @@ def test_what_is_stored_is_what_was_measured(tmp_path, architecture):
     np.testing.assert_allclose(data["test_accuracy"], accuracy, atol=1e-6)
     losses = [F.cross_entropy(part, labels).item() for part in logits]
     np.testing.assert_allclose(data["test_loss"], losses, rtol=1e-4)
+
+
+def texts(count, seed=0):
+    """Sentences about one of two things."""
+    stream = np.random.default_rng(seed)
+    labels = stream.integers(2, size=count)
+    common, things = (
+        [f"{a}{chr(97 + i)}" for a in "cd" for i in range(26)],
+        [["sun", "moon", "star"], ["cat", "dog", "cow"]],
+    )
+    sentences = [stream.choice([*common, *9 * things[label]], 20).tolist() for label in labels]
+    return [" ".join(sentence).title() for sentence in sentences], labels
+
+
+def test_texts(tmp_path):
+    train, test = texts(200), texts(40, seed=1)
+    options = {"networks": 8, "epochs": 8, "checkpoints": (8,), "progress": False, "seed": 2}
+    zoo = make_zoo("text-transformer", train, test, tmp_path / "zoo", **options)
+    assert zoo.metadata["test_accuracy"].max() > 0.75
+    assert zoo.manifest["input_shape"] == [64]
+    assert (
+        zoo.space.num_parameters
+        == ws.from_module(ws.zoo.SmallTextTransformer(2), torch.randn(2, 64, 32)).num_parameters
+    )
+    with pytest.raises(ZooError, match="more than 32 different words, found 2"):
+        make_zoo("text-transformer", (["a b", "a"], [0, 1]), test, tmp_path / "few", **options)
+    with pytest.raises(ZooError, match="a list of strings"):
+        make_zoo("text-transformer", ([1, 2], [0, 1]), test, tmp_path / "none", **options)
 
 
 def test_networks_learn(tmp_path):
@@ -149,7 +177,7 @@ def test_colour_images_become_grey(tmp_path):
         ({"checkpoints": (2, 1)}, "increasing epochs"),
         ({"activation": "gelu"}, "expected relu or tanh, found 'gelu'"),
         ({"architecture": "transformer", "activation": "tanh"}, "expected relu, found 'tanh'"),
-        ({"architecture": "mlp"}, "expected one of cnn, transformer, found 'mlp'"),
+        ({"architecture": "mlp"}, "expected one of cnn, transformer, text-transformer, found 'mlp'"),
         ({"splits": (3, 3, 3)}, "three sizes that add up to 7"),
     ],
 )
@@ -165,13 +193,15 @@ def test_what_cannot_be_made_is_refused(tmp_path, options, message):
         ("cnn", (TRAIN[0][:, :14], TRAIN[1]), "at least 15 × 15 pixels, found 14 × 16"),
         ("transformer", (TRAIN[0][:, :15], TRAIN[1]), "multiples of 4, found 15 × 16"),
         ("cnn", (TRAIN[0][..., None], TRAIN[1]), "expected 3 channels"),
-        ("cnn", (TRAIN[0], TRAIN[1][:5]), "for each of 60 images, found shape .5,."),
+        ("cnn", (TRAIN[0][:, 1:], TRAIN[1]), "one size for training and test"),
+        ("cnn", (TRAIN[0], TRAIN[1][:5]), "for each of 60 examples, found shape .5,."),
         ("cnn", (TRAIN[0], TRAIN[1] - 1), "a class from 0 on"),
     ],
 )
 def test_unfit_images_are_refused(tmp_path, architecture, train, message):
+    test = TEST if "one size" in message else (train[0][:30], TEST[1])
     with pytest.raises(ZooError, match=message):
-        make_zoo(architecture, train, TEST, tmp_path / "zoo", networks=1)
+        make_zoo(architecture, train, test, tmp_path / "zoo", networks=1)
 
 
 def test_a_folder_with_another_zoo_is_refused(tmp_path):

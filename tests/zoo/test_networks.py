@@ -25,10 +25,17 @@ def recipe(architecture="cnn", activation="relu", **options):
     return NetworkRecipe(architecture, activation, **settings)
 
 
+def labels(count, generator):
+    return torch.randint(4, (count,), generator=generator)
+
+
 def examples(how, count=20, seed=0):
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(count, 16, 16, generator=generator, dtype=torch.float64)
-    return Examples(how.inputs(images), torch.randint(4, (count,), generator=generator))
+    if how.architecture == "text-transformer":
+        vectors = torch.randn(30, 32, generator=generator, dtype=torch.float64)
+        return Examples(torch.randint(30, (count, 9), generator=generator), labels(count, generator), vectors)
+    return Examples(images[:, None], labels(count, generator))
 
 
 class _Masks(torch.nn.Module):
@@ -63,14 +70,16 @@ def alone(how, train, seed, number):
         for start in range(0, size // batch * batch, batch):
             part = order[start : start + batch]
             optimizer.zero_grad()
-            F.cross_entropy(net(train.inputs[part]), train.labels[part]).backward()
+            F.cross_entropy(net(train.take(part)), train.labels[part]).backward()
             optimizer.step()
         after.append({name: p.detach().clone() for name, p in net.named_parameters()})
     return after
 
 
 @pytest.mark.parametrize(
-    "how", [recipe(), recipe(activation="tanh"), recipe("transformer")], ids=["relu", "tanh", "transformer"]
+    "how",
+    [recipe(), recipe(activation="tanh"), recipe("transformer"), recipe("text-transformer")],
+    ids=lambda how: f"{how.architecture}-{how.activation}",
 )
 def test_networks_become_what_torch_makes_of_each_alone(how):
     train, test = examples(how), examples(how, 7, seed=1)

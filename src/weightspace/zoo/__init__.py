@@ -2,13 +2,14 @@
 
 from ._checkpoints import Checkpoints, read_checkpoints
 from ._image_sets import cifar10, image_set
-from ._images import fashion_mnist, idx, mnist5k, picture
+from ._images import ImageSet, fashion_mnist, idx, mnist5k, picture
 from ._inrs import coordinates, fit_inrs, render, round_trip
 from ._recipe import INR_RECIPES, FitRecipe
 from ._state_files import load_state_dicts
+from ._text_sets import text_set
 from ._write_checkpoints import write_checkpoints
 from ._zoo import Zoo, load, write_zoo
-from .networks import SmallCNN, SmallViT, make_zoo
+from .networks import SmallCNN, SmallTextTransformer, SmallViT, make_zoo
 from .published import PUBLISHED, read_published
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "PUBLISHED",
     "Checkpoints",
     "FitRecipe",
+    "ImageSet",
     "SmallCNN",
+    "SmallTextTransformer",
     "SmallViT",
     "Zoo",
     "cifar10",
@@ -34,6 +37,7 @@ __all__ = [
     "read_published",
     "render",
     "round_trip",
+    "text_set",
     "write_checkpoints",
     "write_zoo",
 ]

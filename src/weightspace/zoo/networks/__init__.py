@@ -2,6 +2,6 @@
 
 from ._cnn import SmallCNN
 from ._make import make_zoo
-from ._vit import SmallViT
+from ._transformer import SmallTextTransformer, SmallViT
 
-__all__ = ["SmallCNN", "SmallViT", "make_zoo"]
+__all__ = ["SmallCNN", "SmallTextTransformer", "SmallViT", "make_zoo"]

@@ -7,19 +7,19 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..._errors import ZooError
 from ._cnn import SmallCNN, cnn_logits
 from ._dropout import Dropout
-from ._vit import SmallViT, vit_logits
+from ._transformer import SmallTextTransformer, SmallViT, transformer_logits
 
-__all__ = ["NetworkRecipe", "Settings"]
+__all__ = ["Architecture", "NetworkRecipe", "Settings"]
 
 Settings = dict[str, Any]
 
-_FRACTIONS = {"cnn": (1.0, 0.5, 0.25, 0.1), "transformer": (1.0, 0.9, 0.8, 0.7)}
+Architecture = Literal["cnn", "transformer", "text-transformer"]
+_ACTIVATIONS = {"cnn": ("relu", "tanh"), "transformer": ("relu",), "text-transformer": ("relu",)}
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class NetworkRecipe:
     """One kind of zoo: an architecture, how long its networks are trained, and when they are stored.
 
     Attributes:
-        architecture: "cnn" for `SmallCNN`, "transformer" for `SmallViT`.
+        architecture: "cnn" for `SmallCNN`, "transformer" for `SmallViT`, "text-transformer" for `SmallTextTransformer`.
         activation: "relu" or "tanh" for CNNs; "relu" for transformers.
         classes: number of classes.
         epochs: passes over the training part of each network.
         checkpoints: the epochs after which networks are stored, increasing.
-        batch_size: images in a step.
-        together: networks trained at once, which have the same share of the training images.
+        batch_size: examples in a step.
+        together: networks trained at once, which have the same share of the training examples.
 
     Raises:
         ZooError: for settings out of range.
     """
 
-    architecture: Literal["cnn", "transformer"]
+    architecture: Architecture
     activation: Literal["relu", "tanh"]
     classes: int
     epochs: int
@@ -48,11 +48,11 @@ class NetworkRecipe:
     together: int
 
     def __post_init__(self) -> None:
-        known = {"cnn": ("relu", "tanh"), "transformer": ("relu",)}
-        if self.architecture not in known:
-            raise ZooError(f"architecture: expected one of {', '.join(known)}, found {self.architecture!r}")
-        if self.activation not in known[self.architecture]:
-            expected = " or ".join(known[self.architecture])
+        known = _ACTIVATIONS.get(self.architecture)
+        if known is None:
+            raise ZooError(f"architecture: expected one of {', '.join(_ACTIVATIONS)}, found {self.architecture!r}")
+        if self.activation not in known:
+            expected = " or ".join(known)
             raise ZooError(f"activation of a {self.architecture} zoo: expected {expected}, found {self.activation!r}")
         stops = list(self.checkpoints)
         if not stops or stops != sorted(set(stops)) or not 1 <= stops[0] <= stops[-1] <= self.epochs:
@@ -60,17 +60,15 @@ class NetworkRecipe:
 
     def module(self) -> nn.Module:
         """One network."""
-        return SmallCNN(self.activation, self.classes) if self.architecture == "cnn" else SmallViT(self.classes)
-
-    def logits(self, parameters: Mapping[str, Tensor], images: Tensor, dropout: Dropout | None = None) -> Tensor:
-        """The outputs ``[networks, batch, classes]`` of many networks, each on images of its own."""
         if self.architecture == "cnn":
-            return cnn_logits(parameters, images, self.activation, dropout)
-        return vit_logits(parameters, images, dropout)
+            return SmallCNN(self.activation, self.classes)
+        return (SmallViT if self.architecture == "transformer" else SmallTextTransformer)(self.classes)
 
-    def inputs(self, images: "Float[Tensor, 'images height width']") -> "Float[Tensor, 'images 1 height width']":
-        """Grey images in [0, 1] as the networks take them; transformers from -1 to 1."""
-        return images[:, None] if self.architecture == "cnn" else images[:, None] * 2 - 1
+    def logits(self, parameters: Mapping[str, Tensor], inputs: Tensor, dropout: Dropout | None = None) -> Tensor:
+        """The outputs ``[networks, batch, classes]`` of many networks, each on inputs of its own."""
+        if self.architecture == "cnn":
+            return cnn_logits(parameters, inputs, self.activation, dropout)
+        return transformer_logits(parameters, inputs, dropout)
 
     def rate(self, epoch: int) -> float:
         """The factor of the learning rate in an epoch, from 1 on: CNNs 1; transformers warm up, then half a cosine."""
@@ -83,12 +81,12 @@ class NetworkRecipe:
     def settings(self, seed: int, network: int) -> Settings:
         """The hyper-parameters of a network: they depend on the seed and its number alone.
 
-        All are drawn from the published ranges, but for the share of the training images, which changes after every
+        All are drawn from the published ranges, but for the share of the training examples, which changes after every
         ``together`` networks.
         """
         stream = np.random.default_rng([seed, network, 0])
         drawn = _cnn_settings(stream) if self.architecture == "cnn" else _transformer_settings(stream)
-        fractions = _FRACTIONS[self.architecture]
+        fractions = (1.0, 0.5, 0.25, 0.1) if self.architecture == "cnn" else (1.0, 0.9, 0.8, 0.7)
         fraction = fractions[network // self.together % len(fractions)]
         return {"activation": self.activation, **drawn, "train_fraction": fraction}
 

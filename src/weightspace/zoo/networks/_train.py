@@ -17,15 +17,32 @@ from ._recipe import NetworkRecipe, Settings, initial_weights
 __all__ = ["MEASURED", "Examples", "Trained", "train_block"]
 
 MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss", "diverged")
-_AT_ONCE = 250  # images in a measurement
+_AT_ONCE = 100  # examples in a measurement
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs of networks, ``[examples, ...]``, and their classes, ``[examples]``."""
+    """What networks learn from.
+
+    Attributes:
+        inputs: ``[examples, ...]``; numbers of words if there are vectors.
+        labels: their classes.
+        vectors: one for each word.
+    """
 
     inputs: Tensor
     labels: "Int64[Tensor, ' examples']"
+    vectors: "Float[Tensor, 'words width'] | None" = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what networks are given."""
+        return self.inputs.dtype if self.vectors is None else self.vectors.dtype
+
+    def take(self, rows: "Int64[Tensor, '...']") -> Tensor:
+        """The inputs of some examples as networks are given them."""
+        chosen = self.inputs[rows]
+        return chosen if self.vectors is None else self.vectors[chosen]
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class _Networks:
         parameters, right, loss = self.parameters(), torch.zeros(len(rows)), torch.zeros(len(rows))
         for part in rows.split(_AT_ONCE, dim=1):
             labels = examples.labels[part]
-            logits = self.recipe.logits(parameters, examples.inputs[part])
+            logits = self.recipe.logits(parameters, examples.take(part))
             right += (logits.argmax(-1) == labels).sum(1)
             loss += F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).sum(1)
         return right / rows.shape[1], loss / rows.shape[1]
@@ -109,9 +126,9 @@ def train_block(
     """
     settings = [recipe.settings(seed, number) for number in numbers]
     streams = [np.random.default_rng([seed, number, 1]) for number in numbers]
-    networks = _Networks(recipe, settings, streams, train.inputs.dtype)
+    networks = _Networks(recipe, settings, streams, train.dtype)
     optimizer = Optimizer([s["optimizer"] for s in settings], networks.rows)
-    rates = _column(settings, "learning_rate", train.inputs.dtype)
+    rates = _column(settings, "learning_rate", train.dtype)
     size = max(1, round(settings[0]["train_fraction"] * len(train.labels)))
     batch = min(recipe.batch_size, size)
     own = _permutations(streams, len(train.labels))[:, :size]
@@ -122,7 +139,7 @@ def train_block(
         for part in order[:, : size // batch * batch].split(batch, dim=1):
             if stopped is not None and stopped.is_set():
                 raise InterruptedError
-            gradient = networks.gradient(train.inputs[part], train.labels[part])
+            gradient = networks.gradient(train.take(part), train.labels[part])
             optimizer.step(gradient, rates * recipe.rate(epoch))
         if epoch in recipe.checkpoints:
             known = (*networks.measure(test, everything), *networks.measure(train, own[:, : len(test.labels)]))
