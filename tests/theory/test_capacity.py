@@ -91,6 +91,36 @@ class TestLinearPieces:
         torch.testing.assert_close(torch.cat(found.breakpoints), torch.cat(restricted.breakpoints))
         assert found.pieces.max() <= max_pieces([1, 5, 4, 1])
 
+    def test_steep_outputs_do_not_hide_the_bends_of_flat_ones(self):
+        """relu(x - 0.3) and 1e-10 relu(x - 0.6): each output has a limit of its own for what is rounding."""
+        space = ws.mlp([1, 2, 2])
+        for flat in (1e-10, 1e-30):
+            tensors = {"0.weight": tensor(1.0, 1.0), "0.bias": tensor(-0.3, -0.6), "2.bias": tensor(0.0, 0.0)}
+            tensors["2.weight"] = torch.diag(tensor(1.0, flat))
+            shaped = {p.name: tensors[p.name].view(1, *p.shape, 1) for p in space.parameters}
+            found = linear_pieces(space.features(shaped))
+            torch.testing.assert_close(found.breakpoints[0], tensor(0.3, 0.6))
+
+    def test_what_cancels_up_to_rounding_is_no_bend(self):
+        """0.1 + 0.2 - 0.3 of the same unit is 5.6e-17."""
+        space = ws.mlp([1, 3, 1])
+        tensors = {"0.weight": torch.ones(3), "0.bias": torch.full((3,), -0.5), "2.bias": torch.zeros(1)}
+        tensors["2.weight"] = tensor(0.1, 0.2, -0.3)
+        theta = space.features({p.name: tensors[p.name].double().view(1, *p.shape, 1) for p in space.parameters})
+        assert linear_pieces(theta).pieces.tolist() == [1]
+
+    def test_a_batch_without_networks_and_weights_that_are_not_finite_are_refused(self):
+        theta = draw([1, 3, 1], batch=2)
+        for function in (linear_pieces, count_regions):
+            with pytest.raises(ws.TheoryError, match="expected at least one network, found an empty batch"):
+                function(theta[:0])
+            for value in (float("nan"), float("inf")):
+                broken = theta.map(lambda t, value=value: t * value if t.shape[1:] == (1, 1) else t)
+                with pytest.raises(
+                    ws.TheoryError, match=r"2\.bias: expected finite numbers, found 2 that are not, of 2"
+                ):
+                    function(broken)
+
     def test_single_precision_and_a_point_of_one_coordinate(self):
         theta = ramps(tensor(1.0), tensor(0.5)).to(torch.float32)
         assert linear_pieces(theta, torch.tensor([0.25]), torch.tensor([0.75])).breakpoints[0].tolist() == [0.5]
@@ -125,8 +155,12 @@ class TestBounds:
             assert linear_pieces(merged, -50.0, 50.0).pieces.max() <= max_pieces(dims, k) <= max_pieces(space)
 
     def test_what_is_refused(self):
-        with pytest.raises(ws.TheoryError, match="at least two widths and one network"):
+        with pytest.raises(ws.TheoryError, match="networks: expected a whole number, at least 1, found 0"):
             max_pieces([1, 3, 1], networks=0)
+        with pytest.raises(ws.TheoryError, match=r"width: expected a whole number, at least 1, found 2\.5"):
+            max_pieces([1, 2.5, 1])
+        with pytest.raises(ws.TheoryError, match=r"at least two widths, from inputs to outputs, found \[1\]"):
+            max_pieces([1])
         with pytest.raises(ws.TheoryError, match="activation sine"):
             max_pieces(ws.siren([1, 3, 1]))
 
@@ -215,8 +249,10 @@ class TestTiledZoom:
         assert ((zoom.fold(found)[..., None] - points).abs().amin(-1) < 1e-12).all()
 
     def test_what_is_refused(self):
-        with pytest.raises(ws.TheoryError, match="at least one fold, found 0"):
+        with pytest.raises(ws.TheoryError, match="folds: expected a whole number, at least 1, found 0"):
             TiledZoom(0)
+        with pytest.raises(ws.TheoryError, match=r"folds: expected a whole number, at least 1, found 1\.5"):
+            TiledZoom(1.5)
         with pytest.raises(ws.TheoryError, match="one input and one output, found 2 and 1"):
             TiledZoom(2).network(draw([2, 3, 1]))
 
@@ -244,5 +280,9 @@ class TestLowerBound:
     def test_monotone_targets_and_many_pieces_give_none(self):
         assert capacity_lower_bound(torch.linspace(0, 1, 9), 1) == 0.0
         assert capacity_lower_bound([0.0, 1.0], 50) == 0.0
-        with pytest.raises(ws.TheoryError, match="at least one piece, found 0"):
+        with pytest.raises(ws.TheoryError, match="pieces: expected a whole number, at least 1, found 0"):
             capacity_lower_bound([0.0, 1.0], 0)
+        with pytest.raises(ws.TheoryError, match="values: expected at least one, found none"):
+            capacity_lower_bound([], 3)
+        with pytest.raises(ws.TheoryError, match="values: expected finite numbers, found 1 that are not, of 5"):
+            capacity_lower_bound([0, float("nan"), 1, 0, 1], 1)

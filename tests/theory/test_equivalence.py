@@ -160,7 +160,7 @@ def test_networks_that_do_not_become_np_are_refused():
     with pytest.raises(ws.ModelError, match="neuron_map='linear' and without rank"):
         dws_to_np(EquivariantLinear(space, 8, 8, rank=1), 1.0)
     for radius in (0.0, math.inf, -1.0):
-        with pytest.raises(ws.TheoryError, match="expected a positive number"):
+        with pytest.raises(ws.TheoryError, match="radius: expected a positive number"):
             dws_to_np(layer, radius)
     image = WeightSpace((NeuronGroup("a", 3),), (Parameter("filters", (Axis(3, "a", "out"), Axis(5))),))
     with pytest.raises(ws.TheoryError, match="matrices between two neuron groups"):

@@ -118,6 +118,24 @@ def test_centres_and_references_must_fit():
         PartitionOfUnity(centres, ws.mlp([1, 3, 1], "tanh").sample(4), probes(1), 1.0)
 
 
+def test_radii_and_numbers_that_make_no_sense_are_refused():
+    centres, references = draw([1, 3, 1], 2, 0.3), draw([1, 2, 1], 2)
+    for radius in (0, -1.0, float("nan"), "1"):
+        with pytest.raises(ws.TheoryError, match="radius: expected a positive number"):
+            PartitionOfUnity(centres, references, probes(1), radius)
+    broken = centres.map(lambda t: t * float("nan"))
+    with pytest.raises(ws.TheoryError, match=r"centres: .* expected finite numbers"):
+        PartitionOfUnity(broken, references, probes(1), 1.0)
+    with pytest.raises(ws.TheoryError, match=r"references: .* expected finite numbers"):
+        PartitionOfUnity(centres, references.map(lambda t: t / 0), probes(1), 1.0)
+    with pytest.raises(ws.TheoryError, match="probes: expected finite numbers"):
+        PartitionOfUnity(centres, references, probes(1) / 0, 1.0)
+    unity = PartitionOfUnity(centres, references, probes(1), 2.0)
+    for function in (unity, unity.weights, unity.distance, unity.copies, lambda t: unity.combine(t, probes(1))):
+        with pytest.raises(ws.TheoryError, match=r"partition of unity: .* expected finite numbers"):
+            function(broken)
+
+
 def test_one_predicted_network_of_equal_units_cannot_bend_twice():
     """The collapse: an equivariant map sends the zero network to equal units, whose function goes one way only."""
     space = ws.mlp([1, 6, 6, 1])

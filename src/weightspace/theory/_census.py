@@ -15,8 +15,10 @@ from torch import Tensor
 from .._errors import TheoryError
 from ..orbit import wl_colors
 from ..space import WeightFeatures, mlp
+from ._arguments import check_whole
 from ._outputs import random_outputs
 from ._pairs import with_inner_weights
+from ._precision import single_by_default
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,6 +132,7 @@ def one_layer_orbits() -> WeightFeatures:
     return mlp([1, 3, 1]).features({name: tensor[..., None] for name, tensor in tensors.items()})
 
 
+@single_by_default()
 def census(
     architecture: str | Callable[[WeightFeatures], Tensor],
     *,
@@ -159,7 +162,11 @@ def census(
             count as told apart.
         seed: of the weights and of the permutations.
         options: of the architecture.
+
+    Raises:
+        TheoryError: for fewer than one metanetwork or copy.
     """
+    check_whole("copies", copies)
     orbits = binary_orbits() if orbits is None else orbits
     repeated = orbits[torch.arange(len(orbits)).repeat(copies)]
     generator = torch.Generator().manual_seed(seed)

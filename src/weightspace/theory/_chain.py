@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .._errors import TheoryError
 from ..space import WeightFeatures, WeightSpace, mlp
+from ._arguments import check_networks
 
 __all__ = ["check_relu_chain", "layers", "widths"]
 
@@ -27,8 +28,13 @@ def widths(space: WeightSpace) -> list[int]:
 
 
 def layers(theta: WeightFeatures, what: str) -> list[tuple[Tensor, Tensor]]:
-    """For each layer the weights [batch, out, in] and biases [batch, out] of ReLU networks with one channel."""
+    """For each layer the weights [batch, out, in] and biases [batch, out] of ReLU networks with one channel.
+
+    Raises:
+        TheoryError: for other networks, an empty batch, and weights that are not finite.
+    """
     check_relu_chain(theta.space, what)
+    check_networks(what, theta)
     if theta.channels != 1:
         raise TheoryError(
             f"{what}: expected one network in each batch entry, found {theta.channels} channels; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from .._errors import TheoryError
 from ..nn import EquivariantLinear, GraphDecoder, GraphEncoder, Pointwise, graph_of
 from ..space import WeightSpace
+from ._arguments import check_positive
 from ._fold import affine_layers
 from ._layer_to_messages import LayerToMessages
 from ._simulation import Simulation, check_neurons
@@ -64,8 +64,7 @@ def dws_to_gmn(network: nn.Module, radius: float) -> Simulation:
         >>> max(float(t.detach().abs().max()) for t in both.tensors) < 1e-12
         True
     """
-    if not 0 < radius < math.inf:
-        raise TheoryError(f"radius: expected a positive number, found {radius}")
+    check_positive("radius", radius)
     layers = affine_layers(network)
     if not isinstance(layers[0], EquivariantLinear):
         raise TheoryError("dws_to_gmn takes networks that begin with an equivariant linear layer, found a ReLU")

@@ -14,6 +14,7 @@ from .._errors import TheoryError
 from ..models import all_permutations
 from ..nn import EquivariantLinear, Pointwise
 from ..space import Parameter, WeightFeatures, WeightSpace
+from ._arguments import check_positive
 from ._fold import affine_layers, pooled_entries
 from ._simulation import Simulation, check_neurons, empty_layer, eye, moved, write
 
@@ -94,8 +95,7 @@ def dws_to_np(network: nn.Module, radius: float) -> Simulation:
         >>> max(float(t.detach().abs().max()) for t in both.tensors) < 1e-12
         True
     """
-    if not 0 < radius < math.inf:
-        raise TheoryError(f"radius: expected a positive number, found {radius}")
+    check_positive("radius", radius)
     layers = affine_layers(network)
     linear = [layer for layer in layers if isinstance(layer, EquivariantLinear)]
     space = linear[0].space

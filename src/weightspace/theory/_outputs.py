@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..models import build
 from ..space import WeightFeatures
+from ._arguments import check_whole
+from ._precision import single_by_default
 
 __all__ = ["COLOR_REFINING", "fitted_readout", "output_gap", "random_outputs"]
 
@@ -24,10 +26,12 @@ COLOR_REFINING: dict[str, dict[str, Any]] = {
 how often a value occurs, and tell fewer apart."""
 
 
+@single_by_default()
 def random_outputs(
     architecture: str, theta: WeightFeatures, networks: int, seed: int, **options: Any
 ) -> Float[Tensor, "networks batch features"]:
     """Outputs of invariant networks with random weights; the global random generator stays as it is."""
+    check_whole("networks", networks)
     outputs = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for i in range(networks):
@@ -68,6 +72,9 @@ def output_gap(
         networks: number of metanetworks, each with random weights of its own.
         seed: of the weights.
         options: of the architecture, ``out_features`` among them.
+
+    Raises:
+        TheoryError: for fewer than one metanetwork.
 
     Example:
         >>> from weightspace.theory import wl_pair

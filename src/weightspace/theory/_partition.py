@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .._errors import TheoryError
 from ..nn import merge_ensemble
 from ..space import WeightFeatures, WeightSpace
+from ._arguments import check_finite, check_networks, check_positive
 from ._chain import check_relu_chain, widths
 
 __all__ = ["PartitionOfUnity"]
@@ -36,7 +37,8 @@ class PartitionOfUnity(nn.Module):
         radius: the radius r of the balls; they must cover the functions of all inputs.
 
     Raises:
-        TheoryError: for centres and references that do not fit.
+        TheoryError: for centres and references that do not fit, numbers that are not finite, and a radius that is not
+            positive. So do its methods for networks whose weights are not finite.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class PartitionOfUnity(nn.Module):
         super().__init__()
         for theta, what in ((centres, "centres"), (references, "references")):
             check_relu_chain(theta.space, what)
+            check_networks(what, theta)
+        check_positive("radius", radius)
         ours, theirs = widths(centres.space), widths(references.space)
         if (len(centres), ours[0], ours[-1]) != (len(references), theirs[0], theirs[-1]):
             raise TheoryError(
@@ -133,4 +137,6 @@ class PartitionOfUnity(nn.Module):
         return tensors
 
     def _at_probes(self, theta: WeightFeatures) -> Float[Tensor, "batch values"]:
+        check_networks("the partition of unity", theta)
+        check_finite("probes", self.probes)
         return self.space.realize(theta, self.probes).flatten(1)

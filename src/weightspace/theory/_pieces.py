@@ -16,7 +16,7 @@ from ._chain import layers
 __all__ = ["LinearPieces", "linear_pieces"]
 
 _MERGE = 1e-12  # of the segment: nearer breakpoints are one
-_KINK = 1e-9  # of the steepest slope: smaller changes of slope are rounding
+_KINK = 1e-12  # of what all paths to an output add up to: smaller changes of its slope are rounding
 
 
 class LinearPieces(NamedTuple):
@@ -41,6 +41,10 @@ def linear_pieces(
     chord. Going through the layers collects the zeros of all units; of these, the points where a slope of the output
     changes are the breakpoints. Units that bend at the same place count once, those that cancel do not count.
 
+    Rounding sets two limits: breakpoints nearer to each other than 1e-12 of the segment are one, and the slope of an
+    output changes only if it does by more than 1e-12 of the sum, over all paths to that output, of the absolute values
+    of the weights along them. Each output has a limit of its own: steep ones do not hide the bends of flat ones.
+
     Source: arXiv 2602.01083, proposition 7.1 (the count); exact propagation is standard for networks with one input.
 
     Args:
@@ -49,7 +53,7 @@ def linear_pieces(
         high: its end.
 
     Raises:
-        TheoryError: for other networks, or ends that do not fit their inputs.
+        TheoryError: for other networks, an empty batch, weights that are not finite, or ends that do not fit.
 
     Example:
         >>> import torch, weightspace as ws
@@ -69,9 +73,9 @@ def linear_pieces(
     for depth in range(1, len(chain)):
         points = _with_zeros(points, _entering(chain[:depth], at(points)))
     middle = (points[:, 1:] + points[:, :-1]) / 2
-    slopes = _slopes(chain, at(middle), (end - start) / (last - first))
-    scale = slopes.abs().amax((1, 2), keepdim=True)
-    bends = (slopes.diff(dim=2).abs() > _KINK * scale).any(1) & (points[:, 1:-1] < last)
+    direction = (end - start) / (last - first)
+    slopes = _slopes(chain, at(middle), direction)
+    bends = (slopes.diff(dim=2).abs() > _KINK * _paths(chain, direction)).any(1) & (points[:, 1:-1] < last)
     count = bends.sum(1)
     return LinearPieces(points[:, 1:-1][bends].split(count.tolist()), count + 1)
 
@@ -122,3 +126,11 @@ def _slopes(
             slope, x = slope * (x > 0), x.relu()
         slope, x = weight @ slope, torch.baddbmm(bias[..., None], weight, x)
     return slope
+
+
+def _paths(chain: Sequence[tuple[Tensor, Tensor]], direction: Float[Tensor, "d"]) -> Float[Tensor, "batch out 1"]:
+    """For each output the sum of the absolute values of all paths to it: what no slope exceeds."""
+    total = direction.abs()[:, None]
+    for weight, _ in chain:
+        total = weight.abs() @ total
+    return total

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._errors import TheoryError
 from ..space import WeightFeatures, WeightSpace
+from ._arguments import check_whole
 from ._chain import check_relu_chain, layers, widths
 
 __all__ = ["count_regions", "max_pieces"]
@@ -34,7 +35,7 @@ def max_pieces(space: WeightSpace | Sequence[int], networks: int = 1) -> int:
         networks: the number k of networks whose mean is taken.
 
     Raises:
-        TheoryError: for networks without ReLU, or fewer than one.
+        TheoryError: for networks without ReLU, fewer than one, and widths that are no whole numbers of at least 1.
 
     Example:
         >>> [max_pieces([1, 3, 1], networks=k) for k in (1, 2, 4)]
@@ -45,10 +46,11 @@ def max_pieces(space: WeightSpace | Sequence[int], networks: int = 1) -> int:
     if isinstance(space, WeightSpace):
         check_relu_chain(space, "the bound on affine pieces")
         space = widths(space)
-    if len(space) < 2 or networks < 1 or min(space) < 1:
-        raise TheoryError(
-            f"expected at least two widths and one network, found widths {list(space)} and k = {networks}"
-        )
+    check_whole("networks", networks)
+    for width in space:
+        check_whole("width", width)
+    if len(space) < 2:
+        raise TheoryError(f"expected at least two widths, from inputs to outputs, found {list(space)}")
     inputs, *hidden = space[:-1]
     if inputs == 1:
         return networks * (math.prod(n + 1 for n in hidden) - 1) + 1
@@ -70,7 +72,7 @@ def count_regions(theta: WeightFeatures) -> Int[Tensor, "batch"]:
         theta: a batch of ReLU networks with one hidden layer; ensembles are merged by `weightspace.merge_ensemble`.
 
     Raises:
-        TheoryError: for other networks.
+        TheoryError: for other networks, an empty batch, and weights that are not finite.
 
     Example:
         >>> import weightspace as ws

@@ -40,8 +40,12 @@ class Simulation(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
-        """Applies the layers."""
-        check_space(self.space, theta)
+        """Applies the layers.
+
+        Raises:
+            ModelError: for weights of another space or precision than the network, which conversions make in float64.
+        """
+        check_space(self.space, theta, like=next(self.parameters()))
         out: WeightFeatures = self.layers(theta)
         return out
 

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .._errors import TheoryError
 from ..space import WeightFeatures
+from ._arguments import check_finite, check_whole
 from ._explicit import interpolant
 from ._pieces import linear_pieces
 
@@ -31,7 +32,7 @@ class TiledZoom:
         folds: the number c.
 
     Raises:
-        TheoryError: for fewer than one fold.
+        TheoryError: for folds that are no whole number of at least 1.
 
     Example:
         >>> import torch
@@ -40,8 +41,7 @@ class TiledZoom:
     """
 
     def __init__(self, folds: int) -> None:
-        if folds < 1:
-            raise TheoryError(f"expected at least one fold, found {folds}")
+        check_whole("folds", folds)
         self.folds = folds
 
     def fold(self, x: Tensor) -> Tensor:
@@ -86,15 +86,17 @@ def capacity_lower_bound(values: Sequence[float] | Float[Tensor, "n"], pieces: i
         pieces: the number q of pieces, such as `max_pieces` of the networks.
 
     Raises:
-        TheoryError: for fewer than one piece.
+        TheoryError: for fewer than one piece, no values, and values that are not finite.
 
     Example:
         >>> capacity_lower_bound([0, 1, 0, 1, 0], pieces=3), capacity_lower_bound([0, 1, 0, 1, 0], pieces=4)
         (0.5, 0.0)
     """
-    if pieces < 1:
-        raise TheoryError(f"expected at least one piece, found {pieces}")
+    check_whole("pieces", pieces)
     target = torch.as_tensor(values, dtype=torch.float64).flatten()
+    check_finite("values", target)
+    if not len(target):
+        raise TheoryError("values: expected at least one, found none")
     swings = (target[:, None] - target).abs().unique().tolist()
     largest = bisect_right(swings, -pieces - 1, lo=1, key=lambda swing: -_turns(target.tolist(), swing)) - 1
     return float(swings[largest] / 2)

@@ -35,8 +35,8 @@ MARGIN = 0.01
     output back to every continuous equivariant operator.
 
     For weights up to B and distances between biases of at least some margin, sorting takes no approximation: a DWS
-    network with ReLU does it exactly. So what DWS networks cannot tell apart because of ties, they can tell apart as
-    soon as the ties are broken. What an architecture learns in a short training is another matter.
+    network with ReLU does it up to rounding. What DWS networks cannot tell apart because of ties, they can tell apart
+    as soon as the ties are broken. What an architecture learns in a short training is another matter.
 
     At a tie the sorted form depends on the order in which the neurons came: an MLP of it is not invariant there. The
     smallest distance of two biases says how far away that is.
