@@ -214,7 +214,7 @@ def test_weight_spaces_that_are_no_chains_are_refused():
     residual = ws.from_module(Residual(), torch.zeros(1, 2))
     with pytest.raises(ws.TheoryError, match="takes chains of layers"):
         dws_to_gmn(EquivariantLinear(residual, 1, 1), 1.0)
-    with pytest.raises(ws.TheoryError, match="dws_to_gmn takes weight spaces of matrices"):
+    with pytest.raises(ws.TheoryError, match="takes weight spaces of matrices"):
         dws_to_gmn(EquivariantLinear(small_spaces()["conv"], 1, 1), 1.0)
 
 

@@ -154,8 +154,8 @@ def _example() -> tuple[Tensor, Tensor]:
 def _draw_example(axes: Axes, x: Tensor, y: Tensor) -> None:
     axes.plot(x, y, "C0")
     axes.plot(x[1:-1], y[1:-1], "C1o")
-    title = f"Breakpoints of a random network {_DRAWN.summary()}:\n"
-    axes.set(title=f"{title}{len(x) - 1} pieces, the bound is {max_pieces(_DRAWN)}", xlabel="x", ylabel="f(x)")
+    title = f"A random {_DRAWN.summary()} network:\n{len(x) - 1} pieces of at most {max_pieces(_DRAWN)}"
+    axes.set(title=title, xlabel="x", ylabel="f(x)")
 
 
 def _counts(inputs: int, networks: Sequence[int] = (1, 2, 4, 8)) -> dict[int, tuple[int, int]]:
