@@ -44,7 +44,7 @@ class Monomial(NamedTuple):
     """
 
     permutation: Int[Tensor, "batch n"] | None = None
-    scale: Float[Tensor, "batch n *channels"] | None = None
+    scale: Float[Tensor, "batch n ..."] | None = None
 
 
 @dataclass(frozen=True)
