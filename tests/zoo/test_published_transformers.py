@@ -116,7 +116,7 @@ def test_text_transformers_take_word_vectors(tmp_path: Path) -> None:
     transformer_zoo(tmp_path, "ag_news")
     (zoo,) = read_published("small-transformer-zoo", tmp_path, data="ag_news")
     words = torch.randn(3, 7, 32)
-    computed = zoo.space.realize(zoo.weights[:2], words.mT)
+    computed = zoo.space.realize(zoo.weights[:2], words)
     for run, found in zip(runs_of(zoo)[:2], computed, strict=True):
         assert torch.allclose(found, forward(state_of("ag_news", run), words + positions(7)), atol=1e-4)
     assert found.shape == (3, 4)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..._errors import SpaceError, ZooError
 from ...space import WeightFeatures, WeightSpace, from_module
 from .._checkpoints import with_bar
 from .._state_files import load_state_dicts, read_content
 from .._zoo import Zoo
-from ..networks import SmallViT
+from ..networks import SmallTextTransformer, SmallViT
 from ._files import Source, read_table
 
 __all__ = ["small_transformer_zoo"]
@@ -65,11 +65,9 @@ def _thirds(rows: np.ndarray, generator: random.Random) -> tuple[np.ndarray, np.
 
 def _space(state: Mapping[str, Tensor], data: str) -> WeightSpace:
     classes = len(state["classifier.fc2.bias"])
-    network = SmallViT(classes)
     if data == "mnist":
-        return from_module(network, torch.randn(2, 1, 28, 28))
-    network.embedding["conv1"] = nn.Identity()  # word vectors, [batch, 32, words], are what it takes
-    return from_module(network, torch.randn(2, 32, 5))
+        return from_module(SmallViT(classes), torch.randn(2, 1, 28, 28))
+    return from_module(SmallTextTransformer(classes), torch.randn(2, 5, 32))
 
 
 def _stacked(states: Sequence[Mapping[str, Tensor]], data: str, files: Sequence[Path]) -> WeightFeatures:
