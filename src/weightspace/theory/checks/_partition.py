@@ -107,7 +107,7 @@ def _unity(m: int) -> PartitionOfUnity:
     """The construction from m x m centres, with balls that cover the family and a twentieth more."""
     centres = _grid(m)
     references = _ZOOM.network(centres)
-    cover = float(PartitionOfUnity(centres, references, _PROBES, math.inf).distance(_grid(65)).amin(1).max())
+    cover = float(PartitionOfUnity(centres, references, _PROBES, 1.0).distance(_grid(65)).amin(1).max())
     return PartitionOfUnity(centres, references, _PROBES, 1.05 * cover)
 
 
