@@ -3,7 +3,6 @@ import json
 
 import pytest
 import torch
-from torch import nn
 
 import weightspace as ws
 from weightspace import tasks, zoo
@@ -83,18 +82,20 @@ def test_the_kind_of_task_chooses_its_settings(tmp_path):
         assert tasks.load_recipe(write(tmp_path, GOOD.replace("[train]", section))).task == settings()
 
 
-def small_cnn():
-    """The weight space of the Small CNN Zoo."""
-    layers = [nn.Conv2d(1, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 16, 3, 2), nn.ReLU()]
-    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    return ws.from_module(module, torch.zeros(2, 1, 28, 28))
-
-
 SPACES = {
     "inr-editing": (lambda: ws.siren([2, 32, 32, 1]), None),
     "inr-classification": (lambda: ws.siren([2, 32, 32, 1]), 10),
-    "cnn-generalization": (small_cnn, 1),
+    "cnn-generalization": (lambda: ws.from_module(ws.zoo.SmallCNN("relu"), torch.zeros(2, 1, 28, 28)), 1),
+    "transformer-generalization": (lambda: ws.from_module(ws.zoo.SmallViT(), torch.zeros(2, 1, 28, 28)), 1),
 }
+
+
+@pytest.mark.parametrize("name", ["cnn-generalization", "inr-classification", "transformer-generalization"])
+def test_every_table_of_predictions_has_the_baselines(name):
+    recipe = tasks.load_recipe(name)
+    baselines = {"statistics-boosting", "probes-boosting", "statnet", "mlp"}
+    assert baselines < {variant.architecture for variant in recipe.variants}
+    assert recipe.reduced
 
 
 @pytest.mark.parametrize("name", tasks.recipe_names())
