@@ -13,7 +13,7 @@ from ..space import WeightSpace
 from ._arguments import check_positive
 from ._fold import affine_layers
 from ._layer_to_messages import LayerToMessages
-from ._simulation import Simulation, check_neurons
+from ._simulation import Simulation
 from ._slots import Slots
 
 __all__ = ["dws_to_gmn"]
@@ -88,7 +88,6 @@ def _check(layers: list[EquivariantLinear | Pointwise]) -> None:
     """Refuses networks that are no chains of layers, and layers for other groups."""
     linears = [layer for layer in layers if isinstance(layer, EquivariantLinear)]
     space = linears[0].space
-    check_neurons(space, "dws_to_gmn")
     graph = graph_of(space)
     chain = [[(target, source)] for source, target in pairwise(graph.sets)]
     matrices = [[space.parameters[m.parameter].groups for m in block.members] for block in graph.blocks]
