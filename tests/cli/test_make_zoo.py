@@ -16,13 +16,16 @@ def bars(idx_folder, tmp_path_factory):
     return folder
 
 
-def test_make_zoo_trains_networks(bars, tmp_path, capsys):
+def test_make_zoo_trains_networks(bars, tmp_path, capsys, monkeypatch):
     out = tmp_path / "zoo"
     options = ["--networks", "5", "--epochs", "2", "--seed", "1", "--activation", "tanh", "--train-count", "40"]
     assert main(["make-zoo", "cnn", "--images", str(bars), "--out", str(out), *options]) == 0
     printed = capsys.readouterr().out
     assert f"5 networks, 10 checkpoints in {out} after" in printed
     assert "deciles of their test accuracy: 0." in printed
+    monkeypatch.setenv("RANK", "1")
+    assert main(["make-zoo", "cnn", "--images", str(bars), "--out", str(out), *options]) == 0
+    assert capsys.readouterr().out == ""
     made = zoo.load(out)
     assert made.manifest["recipe"]["activation"] == "tanh"
     assert made.space.groups[1].symmetry.name == "signed_permutation"

@@ -1,5 +1,6 @@
 """`weightspace make-zoo`."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,8 @@ class MakeZoo:
             seed=self.seed,
             image_set=self.texts or self.images,
         )
+        if os.environ.get("RANK", "0") != "0":  # under torchrun one process tells it
+            return
         last = made.metadata["step"] == made.metadata["step"].max()
         deciles = np.quantile(made.metadata["test_accuracy"][last], np.linspace(0, 1, 11))
         shown = " ".join(f"{value:.2f}" for value in deciles)
