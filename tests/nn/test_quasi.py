@@ -253,3 +253,16 @@ def test_overhead_counts_alphas():
     assert quasi_overhead(nn.Sequential(layer, nn.Linear(beta - 1, 1))) == alpha / (2 * beta)
     assert quasi_overhead(layer.beta) == 0.0
     assert equivariance_error(layer.beta, CHAIN, CHAIN.symmetry()) < 1e-12
+
+
+def test_small_sines_are_not_divided_by_their_norm():
+    matrices = []
+    for spectral in (False, True):
+        layer = quasi(LINEAR, eps=0.2, spectral=spectral)
+        with torch.no_grad():
+            for p in layer.alpha.net[-1].parameters():
+                p.mul_(0.1)
+        matrices.append(layer.alpha(networks(LINEAR))["hidden1"].matrix)
+    sines = (matrices[0] - torch.eye(4, dtype=torch.float64)) / 0.2
+    assert 0 < torch.linalg.matrix_norm(sines, 2).max() < 1
+    torch.testing.assert_close(*matrices)
