@@ -36,12 +36,24 @@ class Transformer(nn.Module):
     """Patches or tokens, positions, blocks, and a linear layer on the mean or on every position."""
 
     def __init__(
-        self, blocks=1, width=4, residual=True, bias=True, affine=True, packing="thirds", causal=False, tokens=False
+        self,
+        blocks=1,
+        width=4,
+        residual=True,
+        bias=True,
+        affine=True,
+        packing="thirds",
+        causal=False,
+        tokens=False,
+        fixed=False,
     ):
         super().__init__()
         self.tokens = tokens
         self.embed = nn.Embedding(3, width) if tokens else nn.Linear(3, width)
         self.positions = nn.Parameter(torch.randn(2, width))
+        if fixed:  # then no unit of the embedding may be permuted
+            del self.positions
+            self.register_buffer("positions", torch.randn(2, width), persistent=False)
         self.blocks = nn.Sequential(*(Block(width, residual, bias, affine, packing, causal) for _ in range(blocks)))
         self.head = nn.Linear(width, 2)
 
@@ -58,6 +70,8 @@ KINDS = {
     "gpt, separate, no biases": {"causal": True, "tokens": True, "packing": "separate", "bias": False},
     "no residual": {"residual": False, "packing": "separate"},
     "as published": {"residual": False, "bias": False, "affine": False, "packing": "separate", "blocks": 2},
+    "fixed positions": {"residual": False, "fixed": True, "width": 6, "blocks": 2},
+    "fixed positions, residual": {"fixed": True, "width": 6},
 }
 
 
@@ -128,7 +142,8 @@ def test_it_sees_what_changes_the_function(kind, spaces):
     space = spaces[kind]
     net, theta = build(space), networks(space)
     attention = [p for p in space.parameters if len(p.axes) == 3 and p.axes[0].group and "heads" in p.axes[0].group]
-    matrix = torch.eye(2, dtype=torch.float64) + torch.tensor([[0.0, 1.0], [0.3, 0.0]], dtype=torch.float64)
+    size = attention[0].shape[1]
+    matrix = torch.eye(size, dtype=torch.float64) + torch.ones(size, size, dtype=torch.float64).tril(-1)
     with torch.no_grad():
         before = net(theta)
         for parameter in (attention[0], attention[2]):
@@ -217,6 +232,24 @@ def test_products_of_a_head_are_those_of_its_attention(spaces):
     mixed = torch.einsum("bohg,bhgi->bohi", parts["project"], parts["value"]) / 2**0.5
     torch.testing.assert_close(products["blocks.1.mix.key.weight @ blocks.1.mix.query.weight"][..., 0], scores)
     torch.testing.assert_close(products["blocks.1.mix.project.weight @ blocks.1.mix.value.weight"][..., 0], mixed)
+
+
+@pytest.mark.parametrize("kind", ["fixed positions", "fixed positions, residual"])
+def test_axes_that_nothing_moves_are_mixed_before_the_product(kind, spaces):
+    """The k-th mixture of queries times the k-th mixture of keys; no pairs of 6 units."""
+    space = spaces[kind]
+    torch.manual_seed(0)
+    contraction = Contraction(space, mixtures=7).double()
+    theta = networks(space)
+    products = contraction(theta)
+    key, query = (
+        next(i for i, p in enumerate(space.parameters) if p.name.endswith(end))
+        for end in ("packed.weight[6:12, :]", "packed.weight[0:6, :]")
+    )
+    found = products[f"{space.parameters[key].name} @ {space.parameters[query].name}"][..., 0]
+    mixed = [theta.tensors[i][..., 0] @ contraction.mixing[str(i)] for i in (key, query)]
+    torch.testing.assert_close(found, torch.einsum("bhgk,bhgk->bhk", *mixed) / 3**0.5)
+    assert Contraction(space, mixtures=36).products_space == Contraction(space).products_space
 
 
 def test_without_general_matrices_it_is_unf():

@@ -48,7 +48,7 @@ def transformer_nfn(
         rank: of matrices of coefficients, see `EquivariantLinear`; by default 8 times ``hidden`` for large networks.
     """
     depth = depth or (2 if ports.equivariant else 1)
-    contraction = Contraction(space)
+    contraction = Contraction(space, mixtures=4 * hidden)
     features: list[nn.Module] = [contraction]
     if ports.in_channels > 1:  # products are made channel by channel: mixtures, so that all channels meet
         features.insert(0, PerParameter(space, lambda: nn.Linear(ports.in_channels, hidden, bias=False)))

@@ -18,6 +18,9 @@ __all__ = ["Contraction", "Product"]
 Place = tuple[int, int]
 """An axis of a parameter: the position of the parameter in its space, and that of the axis."""
 
+_MIXTURES: Place = (-1, -1)
+"""The axis of mixtures, which is one for all factors."""
+
 
 @dataclass(frozen=True, eq=False)
 class Product:
@@ -40,10 +43,12 @@ class Product:
     indices: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, position: int, parameter: Parameter) -> Product:
-        """A parameter alone."""
-        places = tuple(frozenset({(position, axis)}) for axis in range(len(parameter.axes)))
-        return cls(parameter.name, frozenset({position}), parameter.axes, places)
+    def of(cls, position: int, parameter: Parameter, dense: tuple[int, ...] = (), mixtures: int = 0) -> Product:
+        """A parameter alone; one axis of mixtures, at the end, may stand for some of its axes."""
+        kept = [axis for axis in range(len(parameter.axes)) if axis not in dense]
+        axes = tuple(parameter.axes[axis] for axis in kept) + ((Axis(mixtures),) if dense else ())
+        places = [(position, axis) for axis in kept] + ([_MIXTURES] if dense else [])
+        return cls(parameter.name, frozenset({position}), axes, tuple(frozenset({place}) for place in places))
 
     def sides(self, group: str) -> list[str | None]:
         """The sides on which axes carry a neuron group; None where it does more than multiply them."""
@@ -83,8 +88,14 @@ class Contraction(nn.Module):
 
     Source: Tran et al. (2024), arXiv 2410.04209, which multiplies :math:`W_Q W_K^\top` and :math:`W_V W_O`.
 
+    Axes that no permutation moves, as input units and positions, would be there in pairs. Where they are long, learned
+    mixtures take their place: :math:`\langle u_k v_k^\top, W_Q^\top W_K \rangle = (W_Q u_k) \cdot (W_K v_k)`, which
+    costs no more than its factors.
+
     Args:
         space: weight space of the networks.
+        mixtures: number of mixtures of the axes of one parameter that nothing moves, where they have more than the
+            root of this number of entries; None for all pairs.
 
     Attributes:
         products: the parameters of the space of the products.
@@ -98,18 +109,23 @@ class Contraction(nn.Module):
         {'2.bias': (3,), '2.weight @ 0.weight': (3, 2), '2.weight @ 0.bias': (3,)}
     """
 
-    def __init__(self, space: WeightSpace) -> None:
+    def __init__(self, space: WeightSpace, mixtures: int | None = None) -> None:
         super().__init__()
-        products = [Product.of(i, parameter) for i, parameter in enumerate(space.parameters)]
-        gone = []
-        for group in space.groups:
-            if isinstance(group.symmetry, GeneralLinearGroup) and (left := _without(group, products)) is not None:
-                products = left
-                gone.append(group.name)
-        self.space, self.products, self.linear = space, tuple(products), frozenset(gone)
+        plain = [Product.of(i, parameter) for i, parameter in enumerate(space.parameters)]
+        self.space, self.linear = space, _eliminated(space, plain)[0]
+        permutations = space.symmetry("permutation")
+        self._moved = {group.name for group in space.groups if permutations.factor(group.units).permutes}
+        self.mixing = nn.ParameterDict()
+        for i, parameter in enumerate(space.parameters if mixtures is not None else ()):
+            dense = self.dense(parameter)
+            size = math.prod(parameter.shape[axis] for axis in dense)
+            if mixtures is not None and size**2 > mixtures and self.linear.intersection(parameter.groups):
+                plain[i] = Product.of(i, parameter, dense, mixtures)
+                self.mixing[str(i)] = nn.Parameter(torch.randn(size, mixtures) / math.sqrt(size))
+        self.products = tuple(_eliminated(space, plain)[1])
         self.products_space = WeightSpace(
             tuple(group for group in space.groups if group.name not in self.linear),
-            tuple(Parameter(product.name, product.axes) for product in products),
+            tuple(Parameter(product.name, product.axes) for product in self.products),
         )
 
     @property
@@ -120,12 +136,35 @@ class Contraction(nn.Module):
             self.space, tuple(group.symmetry if group.name in self.linear else factor for group, factor in pairs)
         )
 
+    def dense(self, parameter: Parameter) -> tuple[int, ...]:
+        """The axes of a parameter that no permutation and no matrix moves."""
+        return tuple(axis for axis in range(len(parameter.axes)) if not self.moves(parameter.axes[axis]))
+
+    def moves(self, axis: Axis) -> bool:
+        """Whether permutations or matrices move an axis."""
+        return axis.group in self._moved
+
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Features on the space of the products, with the same channels."""
         check_space(self.space, theta)
         known: dict[Product, Tensor] = {}
-        tensors = tuple(product.evaluate(theta.tensors, known) for product in self.products)
+        factors = list(theta.tensors)
+        for key, mixing in self.mixing.items():
+            dense = [1 + axis for axis in self.dense(self.space.parameters[int(key)])]
+            last = factors[int(key)].movedim(dense, list(range(-1 - len(dense), -1)))
+            factors[int(key)] = torch.einsum("...nc,nk->...kc", last.flatten(-1 - len(dense), -2), mixing)
+        tensors = tuple(product.evaluate(factors, known) for product in self.products)
         return WeightFeatures(self.products_space, tensors)
+
+
+def _eliminated(space: WeightSpace, products: list[Product]) -> tuple[frozenset[str], list[Product]]:
+    """The neuron groups that can be multiplied away, and what is left."""
+    gone = []
+    for group in space.groups:
+        if isinstance(group.symmetry, GeneralLinearGroup) and (left := _without(group, products)) is not None:
+            products = left
+            gone.append(group.name)
+    return frozenset(gone), products
 
 
 def _without(group: NeuronGroup, products: list[Product]) -> list[Product] | None:
@@ -143,6 +182,9 @@ def _multiplied(down: Product, up: Product, group: NeuronGroup) -> Product:
     for name in (group.name, group.over):
         if name is not None:
             second[_position(up, name)] = first[_position(down, name)]
+    shared = frozenset({_MIXTURES})
+    if shared in down.places and shared in up.places:
+        second[up.places.index(shared)] = first[down.places.index(shared)]
     axes: dict[int, Axis] = {}
     places: dict[int, frozenset[Place]] = {}
     for factor, indices in ((down, first), (up, second)):

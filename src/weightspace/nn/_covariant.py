@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..space import Parameter, WeightFeatures, WeightSpace
+from ..space import Parameter, WeightFeatures
 from ._contraction import Contraction
 
 __all__ = ["Covariant"]
@@ -21,7 +21,8 @@ class _Sides:
     Attributes:
         key: what the matrices are; parameters with the same key are multiplied by the same ones, on the same side.
         heads: axes of the heads over which they are fibred.
-        rest: axes that no matrix acts on.
+        rest: axes that no matrix acts on, those that permutations move first.
+        dense: how many of them at the end nothing moves.
         linear: axes that they act on.
         shape: of the parameter.
     """
@@ -29,14 +30,24 @@ class _Sides:
     key: tuple[tuple[str | None, str | None], ...]
     heads: tuple[int, ...]
     rest: tuple[int, ...]
+    dense: int
     linear: tuple[int, ...]
     shape: tuple[int, ...]
 
     def fold(self, tensor: Tensor) -> Tensor:
         """``[batch, *axes, channels]`` as ``[batch, heads, rest, linear, channels]``."""
         ordered = tensor.permute(0, *(1 + axis for axis in (*self.heads, *self.rest, *self.linear)), -1)
-        sizes = [math.prod(self.shape[axis] for axis in axes) for axes in (self.heads, self.rest, self.linear)]
-        return ordered.reshape(len(tensor), *sizes, tensor.shape[-1])
+        return ordered.reshape(*self.folded(len(tensor)), -1, tensor.shape[-1])
+
+    def folded(self, batch: int) -> tuple[int, int, int]:
+        """Sizes of batch, heads and rest."""
+        heads, rest = (math.prod(self.shape[axis] for axis in axes) for axes in (self.heads, self.rest))
+        return batch, heads, rest
+
+    @property
+    def unmoved(self) -> int:
+        """Entries along the dense axes."""
+        return math.prod(self.shape[axis] for axis in self.rest[len(self.rest) - self.dense :])
 
     def unfold(self, tensor: Tensor) -> Tensor:
         """The inverse of `fold`."""
@@ -57,9 +68,9 @@ class Covariant(nn.Module):
         t_{sk} = \sum_{w} \frac{1}{\sqrt{n_w}} \sum_r v^w_{srk}\, w_{sr},
 
     where the sum over w is over all parameters with the same matrices on the same side (weights and biases of the
-    queries), and a, u and v are linear maps of the features of the products that the parameter is in, pooled over the
-    axes of the other factors. So a matrix :math:`\Phi = \operatorname{diag}(a_s) + u_s v_s^\top`, which depends on the
-    network, multiplies from the side where no general matrix acts, and costs no more than its factors.
+    queries), and a, u and v are linear maps of the features of the products that the parameter is in, pooled over what
+    moves the other factors alone. So a matrix :math:`\Phi = \operatorname{diag}(a_s) + u_s v_s^\top`, which
+    depends on the network, multiplies from the side where no general matrix acts, and costs no more than its factors.
 
     Source: Tran et al. (2024), arXiv 2410.04209, whose matrices are the same for all networks.
 
@@ -75,16 +86,20 @@ class Covariant(nn.Module):
         super().__init__()
         self.space, self.products = contraction.space, contraction.products
         self.in_channels, self.out_channels, self.rank = in_channels, out_channels, rank
-        self._sides = [_sides(parameter, self.space, contraction.linear) for parameter in self.space.parameters]
+        self._sides = [_sides(parameter, contraction) for parameter in self.space.parameters]
+        self._dense = [[i for i, axis in enumerate(p.axes) if not contraction.moves(axis)] for p in self.products]
         self._products = [
             [at for at, product in enumerate(self.products) if i in product.sources]
             for i in range(len(self.space.parameters))
         ]
         multipliers = in_channels * out_channels + rank * (in_channels + out_channels)
-        self.maps = nn.ModuleList(
-            nn.Linear(len(products) * features, multipliers if sides.linear else out_channels)
-            for sides, products in zip(self._sides, self._products, strict=True)
-        )
+        self.maps = nn.ModuleList()
+        for sides, products in zip(self._sides, self._products, strict=True):
+            if sides.linear:
+                entries = sum(math.prod(self.products[at].axes[i].size for i in self._dense[at]) for at in products)
+                self.maps.append(nn.Linear(entries * features, sides.unmoved * multipliers))
+            else:
+                self.maps.append(nn.Linear(features, out_channels))
 
     def forward(self, theta: WeightFeatures, features: WeightFeatures) -> WeightFeatures:
         """Weight features with ``out_channels`` channels."""
@@ -109,34 +124,31 @@ class Covariant(nn.Module):
     def _multipliers(self, i: int, features: WeightFeatures) -> tuple[Tensor, Tensor, Tensor]:
         """a, u and v of one parameter, each [batch, heads, rest, .., ..]."""
         sides = self._sides[i]
-        kept = (*sides.heads, *sides.rest)
+        kept = (*sides.heads, *sides.rest[: len(sides.rest) - sides.dense])
         pooled = []
         for at in self._products[i]:
             axes = self.products[at].axes_of(i)
-            x = features.tensors[at].movedim([1 + axes[axis] for axis in kept], list(range(1, 1 + len(kept))))
-            others = tuple(range(1 + len(kept), x.dim() - 1))
-            pooled.append(x.mean(others) if others else x)
-        heads, rest = (math.prod(sides.shape[axis] for axis in axes) for axes in (sides.heads, sides.rest))
-        flat = self.maps[i](torch.cat(pooled, -1)).reshape(-1, heads, rest, self.maps[i].out_features)
+            order = [axes[axis] for axis in kept] + self._dense[at]
+            x = features.tensors[at].movedim([1 + axis for axis in order], list(range(1, 1 + len(order))))
+            others = tuple(range(1 + len(order), x.dim() - 1))
+            pooled.append((x.mean(others) if others else x).flatten(1 + len(kept)))
+        flat = self.maps[i](torch.cat(pooled, -1)).reshape(*sides.folded(len(pooled[0])), -1)
         ins, outs, rank = self.in_channels, self.out_channels, self.rank
         direct, back, v = flat.split([ins * outs, rank * outs, ins * rank], -1)
         return direct.unflatten(-1, (ins, outs)), back.unflatten(-1, (rank, outs)), v.unflatten(-1, (ins, rank))
 
 
-def _sides(parameter: Parameter, space: WeightSpace, linear: frozenset[str]) -> _Sides:
+def _sides(parameter: Parameter, contraction: Contraction) -> _Sides:
     """Axes of matrices and heads are in the order of their neuron groups, so that they are the same for one key."""
-    order = {group.name: i for i, group in enumerate(space.groups)}
+    order = {group.name: i for i, group in enumerate(contraction.space.groups)}
 
     def ordered(names: set[str | None]) -> tuple[int, ...]:
         found = [i for i, axis in enumerate(parameter.axes) if axis.group in names]
         return tuple(sorted(found, key=lambda i: order[str(parameter.axes[i].group)]))
 
-    moved = ordered(set(linear))
-    heads = ordered({space.group(str(parameter.axes[i].group)).over for i in moved} - {None})
-    return _Sides(
-        tuple((parameter.axes[i].group, parameter.axes[i].side) for i in moved),
-        heads,
-        tuple(i for i in range(len(parameter.axes)) if i not in moved + heads),
-        moved,
-        parameter.shape,
-    )
+    linear, dense = ordered(set(contraction.linear)), contraction.dense(parameter)
+    heads = ordered({contraction.space.group(str(parameter.axes[i].group)).over for i in linear} - {None})
+    moved = tuple(i for i in range(len(parameter.axes)) if i not in linear + heads + dense)
+    key = tuple((parameter.axes[i].group, parameter.axes[i].side) for i in linear)
+    dense = tuple(i for i in dense if i not in heads)
+    return _Sides(key, heads, moved + dense, len(dense), linear, parameter.shape)
