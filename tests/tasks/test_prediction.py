@@ -61,6 +61,7 @@ def test_tau_is_that_of_scipy_with_ties_and_zero_without_order():
         assert found == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-12)
     x = torch.arange(5.0)
     assert tasks.kendall_tau(torch.zeros(5), x) == 0
+    assert np.isnan(tasks.kendall_tau(x[:1], x[:1]))
     assert np.isnan(tasks.kendall_tau(torch.tensor([0.0, np.nan, 1, 2, 3]), x))
 
 

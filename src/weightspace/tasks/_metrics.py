@@ -20,7 +20,7 @@ def kendall_tau(predicted: Float[Tensor, " n"], true: Float[Tensor, " n"]) -> fl
         \qquad s_{ij} = \operatorname{sign}(x_i - x_j), \quad t_{ij} = \operatorname{sign}(y_i - y_j).
 
     A constant list has no order to agree with: then the value is 0 (other implementations return NaN). NaN among the
-    numbers gives NaN.
+    numbers gives NaN, and so do fewer than two of them.
 
     Source: Kendall (1945), *The treatment of ties in ranking problems*.
 
@@ -69,7 +69,7 @@ def _weighted_tau(x: Tensor, y: Tensor, weights: Float[Tensor, "draws n"]) -> Fl
         s, t = ((values[part, None] - values).sign().float() for values in (x, y))
         for which, pairs in enumerate((s * t, s.abs(), t.abs())):
             sums[which] += ((weights[:, part] @ pairs) * weights).sum(1, dtype=torch.float64)
-    if x.isnan().any() or y.isnan().any():  # the sign of NaN is 0
+    if len(x) < 2 or x.isnan().any() or y.isnan().any():  # the sign of NaN is 0
         return torch.full((len(weights),), math.nan, dtype=torch.float64)
     spread = (sums[1] * sums[2]).sqrt()
     return torch.where(spread == 0, 0.0, sums[0] / spread)
