@@ -38,8 +38,7 @@ def write_cnns(folder, activation=nn.ReLU, count=120):
 
 @pytest.fixture(scope="module")
 def cnns(tmp_path_factory):
-    write_cnns(tmp_path_factory.mktemp("zoo") / "cnns")
-    return zoo.load(tmp_path_factory.getbasetemp() / "zoo0" / "cnns")
+    return zoo.load(write_cnns(tmp_path_factory.mktemp("cnns") / "zoo").path)
 
 
 class Norm(nn.Module):
