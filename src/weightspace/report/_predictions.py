@@ -223,13 +223,14 @@ def _conditions(group: Group, prefix: str, tick: Callable[[str], str], title: st
         return None
     axes = _axes()
     styles = itertools.product(("-", "--", ":"), SERIES)
-    for row, (style, colour) in zip(group.rows, itertools.cycle(styles), strict=False):
+    measured = [row for row in group.rows if row.metrics]
+    for row, (style, colour) in zip(measured, itertools.cycle(styles), strict=False):
         points = [row.metrics.get(key) for key in (group.metric, *keys)]
         heights: Float[np.ndarray, " keys"] = np.array([np.nan if point is None else point.mean for point in points])
         axes.plot(range(len(points)), heights, f"o{style}", color=colour, ms=4, lw=1.6, label=row.name)
     axes.set_xticks(range(1 + len(keys)), ["as it is", *(tick(key.removeprefix(prefix)) for key in keys)])
     axes.set_title(title, color=MUTED, fontsize=10)
-    axes.legend(loc="best", frameon=False, fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     return _svg(axes, f"{prefix} of {group.name}")
 
 
