@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -122,68 +122,58 @@ def _squared_error(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
 
 
 @dataclass(frozen=True)
-class CnnGeneralizationSettings(TaskSettings):
+class _GeneralizationSettings(TaskSettings):
+    """What predicting the accuracy of networks takes, whatever they are."""
+
+    column: str = "test_accuracy"
+    step: int | None = None
+    loss: Loss = "bce"
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+
+    def _task(self, zoo: Zoo, **own: Any) -> Generalization:
+        return Generalization(
+            zoo, self.kind, self.column, loss=self.loss, step=self.step, augment=self.augment.chain(), **own
+        )
+
+
+@dataclass(frozen=True)
+class CnnGeneralizationSettings(_GeneralizationSettings):
     """The test accuracy of CNNs. Unterthiner et al. (2020), arXiv 2002.11448.
 
     Attributes:
         column: of the zoo's metadata.
         step: epochs after which the networks were stored; None for all that there are of each.
         loss: "bce" or "mse".
-        scales: powers k of the test-time augmentation with scales U[1, 10^k].
         augment: random changes of the networks of each training step.
+        scales: powers k of the test-time augmentation with scales U[1, 10^k].
     """
 
     kind: ClassVar[str] = "cnn-generalization"
-    column: str = "test_accuracy"
-    step: int | None = None
-    loss: Loss = "bce"
     scales: tuple[int, ...] = (0, 1, 2, 3, 4)
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""
-        return Generalization(
-            zoo,
-            self.kind,
-            self.column,
-            loss=self.loss,
-            scales=self.scales,
-            step=self.step,
-            augment=self.augment.chain(),
-        )
+        return self._task(zoo, scales=self.scales)
 
 
 @dataclass(frozen=True)
-class TransformerGeneralizationSettings(TaskSettings):
+class TransformerGeneralizationSettings(_GeneralizationSettings):
     """The test accuracy of transformers. Tran et al. (2024), arXiv 2410.04209.
 
     Attributes:
         column: of the zoo's metadata.
         step: epochs after which the networks were stored; None for all that there are of each.
         loss: "bce" or "mse".
+        augment: random changes of the networks of each training step.
         thresholds: accuracies; τ is also measured on the test networks above each.
         minimum: networks with a lower accuracy are left out of training, validation and test, as in the published
             protocol with one data set for each threshold.
-        augment: random changes of the networks of each training step.
     """
 
     kind: ClassVar[str] = "transformer-generalization"
-    column: str = "test_accuracy"
-    step: int | None = None
-    loss: Loss = "bce"
     thresholds: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6)
     minimum: float = 0.0
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""
-        return Generalization(
-            zoo,
-            self.kind,
-            self.column,
-            loss=self.loss,
-            thresholds=self.thresholds,
-            minimum=self.minimum,
-            step=self.step,
-            augment=self.augment.chain(),
-        )
+        return self._task(zoo, thresholds=self.thresholds, minimum=self.minimum)
