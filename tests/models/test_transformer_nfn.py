@@ -278,3 +278,37 @@ def test_units_multiplied_with_themselves_are_left_to_permutations():
     assert len(left) == 1
     for task, check in zip(TASKS, (assert_equivariant, assert_invariant), strict=True):
         check(build(space, task), space)
+
+
+@pytest.mark.parametrize("kind", ["vit", "gpt", "as published"])
+def test_quasi_equivariance_is_not_seen_by_an_invariant_task(kind, spaces):
+    space, theta = spaces[kind], networks(spaces[kind])
+    net = build(space, quasi="layer", quasi_hidden=16)
+    before = net(theta)
+    before.square().sum().backward()
+    alphas = [p for name, p in net.named_parameters() if "alpha" in name]
+    others = [p.grad.abs().max() for name, p in net.named_parameters() if "alpha" not in name]
+    assert max(float(p.grad.abs().max()) for p in alphas) < 1e-12 * max(map(float, others))
+    with torch.no_grad():
+        for p in alphas:
+            p.normal_()
+    assert (net(theta) - before).abs().max() < 1e-12 * before.abs().max()
+    assert_invariant(net, space)
+
+
+@pytest.mark.parametrize("kind", ["vit", "as published"])
+def test_quasi_equivariance_takes_orbits_to_orbits(kind, spaces):
+    space, theta = spaces[kind], networks(spaces[kind])
+    net, strict = build(space, "equivariant", quasi="layer", quasi_hidden=16), build(space, "equivariant")
+    group = strict.symmetry
+    g = group.sample(4, torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = net(group.act(g, theta)).flatten()
+    expected = group.act(ws.quasi_cocycle(net.net, g, theta), net(theta)).flatten()
+    assert (found - expected).abs().max() < 1e-10 * expected.abs().max()
+    assert {factor.name for factor in net.symmetry.factors} == {"trivial"}
+    assert equivariance_error(net, space, group) > 1e-3
+
+
+def test_quasi_equivariance_needs_heads():
+    with pytest.raises(ws.SymmetryError, match="is discrete"):
+        build(ws.mlp([2, 5, 5, 1]), quasi="layer")

@@ -12,6 +12,7 @@ import tyro
 
 from .. import zoo
 from .._errors import ZooError
+from ..engine import keep_freed_memory
 from ._command import console, continues
 
 __all__ = ["MakeZoo"]
@@ -47,11 +48,14 @@ class MakeZoo:
     train_count: int | None = None
     """Number of training images or texts, from the first one on; all of them by default."""
     seed: int = 0
-    """Seed of the hyper-parameters, of training and of the zoo's splits (80/10/10 % of the networks)."""
+    """Seed of the hyper-parameters, of training and of the zoo's splits."""
+    splits: tuple[int, int, int] | None = None
+    """Networks in the training, validation and test split, drawn at random; by default 80, 10 and 10 % of them."""
 
     def run(self) -> None:
         """Read the images or texts and train."""
         start = perf_counter()
+        keep_freed_memory()
         kind: Literal["cnn", "transformer", "text-transformer"] = self.architecture
         parts: Iterable[tuple[Any, np.ndarray]] = ()
         if self.texts is None:
@@ -71,6 +75,7 @@ class MakeZoo:
             epochs=self.epochs or {"cnn": 10, "transformer": 20}[self.architecture],
             checkpoints=self.checkpoints,
             seed=self.seed,
+            splits=self.splits,
             image_set=self.texts or self.images,
         )
         if os.environ.get("RANK", "0") != "0":  # under torchrun one process tells it

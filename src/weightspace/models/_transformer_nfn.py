@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
+import functools
+from typing import Literal, cast
 
 from torch import nn
 
-from ..nn import Contraction, Covariant, InvariantPool, PerParameter
+from ..nn import Contraction, Covariant, InvariantPool, PerParameter, QuasiEquivariant
 from ..space import WeightFeatures, WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
@@ -23,6 +24,8 @@ def transformer_nfn(
     depth: int | None = None,
     dropout: float = 0.0,
     rank: int | None = None,
+    quasi: Literal["none", "layer"] = "none",
+    quasi_hidden: int | None = None,
 ) -> Body:
     r"""Equivariant linear layers on products that general matrices leave alone, then multiplication by what they give.
 
@@ -39,6 +42,9 @@ def transformer_nfn(
     and biases of queries, keys, values and projections, is linear in the products, does not permute the units that
     enter the heads, and keeps blocks apart; here all blocks meet in every layer.
 
+    With ``quasi="layer"`` matrices that depend on statistics of the networks act on every head, as in arXiv 2604.23720:
+    in front of the products in an invariant task, which do not see them, and on what comes out in an equivariant one.
+
     Args:
         space: weight space of the networks.
         ports: input and output.
@@ -46,6 +52,8 @@ def transformer_nfn(
         depth: number of equivariant layers; by default 2 for an equivariant task, 1 for an invariant one, as published.
         dropout: probability.
         rank: of matrices of coefficients, see `EquivariantLinear`; by default 8 times ``hidden`` for large networks.
+        quasi: quasi-equivariance, "none" or "layer"; it needs attention heads or linear layers.
+        quasi_hidden: width of its scaling network; see `QuasiEquivariant`.
     """
     depth = depth or (2 if ports.equivariant else 1)
     contraction = Contraction(space, mixtures=4 * hidden)
@@ -58,9 +66,17 @@ def transformer_nfn(
     layers = linear_stack(
         contraction.products_space, inner, hidden, depth, rank=rank, dropout=dropout, head_width=hidden
     )
+    act = functools.partial(QuasiEquivariant, group=contraction.symmetry, hidden=quasi_hidden)
     if ports.equivariant:
         outputs = Covariant(contraction, ports.in_channels, hidden, ports.out, rank=hidden)
-        return Body(_Multiplied(nn.Sequential(*features, *layers), outputs), contraction.symmetry)
+        net: nn.Module = _Multiplied(nn.Sequential(*features, *layers), outputs)
+        if quasi == "none":
+            return Body(net, contraction.symmetry)
+        return Body(act(net, in_channels=ports.in_channels, out_channels=ports.out), space.symmetry("trivial"))
+    if quasi == "layer":
+        *mixtures, _ = features
+        beta = nn.Sequential(*mixtures)  # nothing for one channel, whose products are those of the networks
+        features = [act(beta, in_channels=ports.in_channels, out_channels=inner.in_channels), contraction]
     *layers, pool, head = layers
     norm = nn.LayerNorm(cast(InvariantPool, pool).out_features)
     return Body(nn.Sequential(*features, *layers, pool, norm, head), contraction.symmetry)
