@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, get_args
 
+import torch
 from torch import nn
 
 from .._errors import ModelError
@@ -82,11 +83,12 @@ class QuasiEquivariant(nn.Module):
         self.group, self.in_channels, self.form = group, in_channels, form
         known = check_eps(group, eps, spectral)
         self.beta = beta
-        self.alpha: StatisticsAlpha | NeuronAlpha = (
-            StatisticsAlpha(group, in_channels, hidden or 128, known, spectral)
-            if form == "layer"
-            else NeuronAlpha(group, out_channels, hidden or 32, known)
-        )
+        with torch.random.fork_rng(devices=[]):  # a network has the same other weights with and without α
+            self.alpha: StatisticsAlpha | NeuronAlpha = (
+                StatisticsAlpha(group, in_channels, hidden or 128, known, spectral)
+                if form == "layer"
+                else NeuronAlpha(group, out_channels, hidden or 32, known)
+            )
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the layer."""
