@@ -233,7 +233,7 @@ def test_every_baseline_goes_through_one_recipe(runs, cnns):
 def made_by_make_zoo(folder, make):
     """A zoo of untrained classifiers that says how they are run."""
     space = ws.from_module(make, torch.zeros(2, 1, 16, 16))
-    about = {"recipe": {"architecture": "cnn", "activation": "relu", "classes": 3}, "image_shape": [16, 16]}
+    about = {"recipe": {"architecture": "cnn", "activation": "relu", "classes": 3}, "input_shape": [1, 16, 16]}
     theta = space.sample(70, torch.Generator().manual_seed(0))
     columns = {"test_accuracy": np.linspace(0, 1, 70)}
     return space, zoo.load(zoo.write_zoo(folder, theta, columns=columns, about=about).path)
@@ -252,12 +252,32 @@ def test_random_probes_are_outputs_that_no_symmetry_changes(tmp_path, digits):
     assert tasks.random_probes(digits, points=4)(digits.weights).shape == (40, 4)
 
 
+def test_a_zoo_whose_networks_are_not_those_of_its_recipe_does_not_run(tmp_path):
+    theta = ws.from_module(zoo.SmallCNN("relu", 3), torch.zeros(2, 1, 16, 16)).sample(2)
+    recipe = {"architecture": "cnn", "activation": "relu", "classes": 3}
+    for number, (change, shape, message) in enumerate((
+        ({"classes": 4}, [1, 16, 16], "its networks are not those of its recipe"),
+        ({"activation": "tanh"}, [1, 16, 16], "its networks are not those of its recipe"),
+        ({"activation": "mish"}, [1, 16, 16], "does not say how to run"),
+        ({"architecture": "rnn"}, [1, 16, 16], "does not say how to run"),
+        ({"architecture": ["cnn"]}, [1, 16, 16], "does not say how to run"),
+        ({"architecture": "park-cnn"}, [1, 16, 16], "does not say how to run"),
+        ({}, [2, 16, 16], "does not say how to run"),
+        ({}, [16], "does not say how to run"),
+        ({}, None, "does not say how to run"),
+    )):  # fmt: skip
+        about = {"recipe": recipe | change, "input_shape": shape}
+        written = zoo.write_zoo(tmp_path / str(number), theta, about=about)
+        with pytest.raises(ws.ZooError, match=message):
+            zoo.traced(written)
+
+
 def test_probes_in_a_table(tmp_path, cnns, digits):
     table = recipe("inr-classification", [Variant("probes", "probes-boosting")])
     tasks.run_recipe(table, digits, tmp_path, progress=False)
     assert "accuracy" in metrics(tmp_path / "tiny" / "probes" / "seed0")
     table = recipe("cnn-generalization", [Variant("probes", "probes-boosting")])
-    with pytest.raises(ws.ZooError, match="does not say how to run its networks"):
+    with pytest.raises(ws.ZooError, match=r"does not say how to run its networks, as the manifests"):
         tasks.run_recipe(table, cnns, tmp_path / "other", progress=False)
 
 

@@ -59,6 +59,8 @@ def test_what_is_stored_is_what_was_measured(tmp_path, architecture):
     module = ws.zoo.SmallCNN(classes=2) if architecture == "cnn" else ws.zoo.SmallViT(2)
     space = ws.from_module(module, torch.zeros(2, 1, 16, 16))
     assert zoo.space == space or zoo.space.describe() == space.describe()
+    runs, shape = ws.zoo.traced(zoo)
+    assert (runs, shape) == (space, (1, 16, 16))
     pixels = torch.from_numpy(TEST[0])[:, None] / 255
     inputs, labels = (pixels if architecture == "cnn" else pixels * 2 - 1), torch.from_numpy(TEST[1])
     with torch.no_grad():
@@ -86,7 +88,9 @@ def test_texts(tmp_path):
     options = {"networks": 8, "epochs": 8, "checkpoints": (8,), "progress": False, "seed": 2}
     zoo = make_zoo("text-transformer", train, test, tmp_path / "zoo", **options)
     assert zoo.metadata["test_accuracy"].max() > 0.75
-    assert zoo.manifest["input_shape"] == [64]
+    space, shape = ws.zoo.traced(zoo)
+    assert shape == (64, 32)
+    assert space.realize(zoo.weights, torch.rand(2, *shape)).shape == (8, 2, 2)
     assert (
         zoo.space.num_parameters
         == ws.from_module(ws.zoo.SmallTextTransformer(2), torch.randn(2, 64, 32)).num_parameters

@@ -14,6 +14,8 @@ from torch import nn
 
 import weightspace as ws
 from weightspace import ZooError
+from weightspace.cli import main
+from weightspace.tasks import random_probes
 from weightspace.zoo import read_published
 
 SHAPES = {
@@ -150,6 +152,26 @@ def test_a_small_cnn_zoo_on_disk(tmp_path: Path) -> None:
     stored = ws.zoo.write_zoo(tmp_path / "zoo", zoo.weights, columns=zoo.metadata)
     assert torch.equal(stored.weights.flatten(), zoo.weights.flatten())
     assert stored.metadata["flag"].tolist() == zoo.metadata["flag"].tolist()
+
+
+def test_imported_cnns_still_run(tmp_path: Path) -> None:
+    (tmp_path / "cnns").mkdir()
+    cnn_zoo(tmp_path / "cnns", 12)
+    park(tmp_path / "park", runs=3)
+    for kind, size in (("small-cnn-zoo", 2), ("cnn-wild-park", 3)):
+        data = tmp_path / ("cnns" if kind == "small-cnn-zoo" else "park")
+        found = read_published(kind, data, split="corrected")
+        out = tmp_path / kind
+        assert main(["import-zoo", kind, str(data), "--out", str(out), "--split", "corrected"]) == 0
+        assert len(found) == size
+        for number, zoo in enumerate(found):
+            stored = ws.zoo.load(out / f"{number:03d}")
+            space, shape = ws.zoo.traced(stored)
+            inputs = torch.rand(2, *shape)
+            again = space.realize(stored.weights, inputs)
+            assert torch.equal(again, zoo.space.realize(zoo.weights, inputs))
+            assert ws.zoo.traced(zoo)[1] == shape
+            assert torch.equal(random_probes(stored, 3)(stored.weights), random_probes(zoo, 3)(zoo.weights))
 
 
 def test_damage_of_a_small_cnn_zoo_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from weightspace import ZooError
-from weightspace.zoo import SmallViT, read_published
+from weightspace.zoo import SmallViT, read_published, traced
 
 RUNS = 20
 
@@ -110,6 +110,8 @@ def test_transformers_compute_what_they_did(tmp_path: Path) -> None:
     assert [accuracy_of(run) for run in runs_of(zoo)] == pytest.approx(zoo.metadata["test_accuracy"].tolist())
     assert set(zoo.metadata["ckpt_epoch"]) == {"75"}
     assert set(zoo.metadata["optimizer"]) == {"adam"}
+    space, shape = traced(zoo)
+    assert (space, shape) == (zoo.space, (1, 28, 28))
 
 
 def test_text_transformers_take_word_vectors(tmp_path: Path) -> None:
@@ -120,6 +122,10 @@ def test_text_transformers_take_word_vectors(tmp_path: Path) -> None:
     for run, found in zip(runs_of(zoo)[:2], computed, strict=True):
         assert torch.allclose(found, forward(state_of("ag_news", run), words + positions(7)), atol=1e-4)
     assert found.shape == (3, 4)
+    space, shape = traced(zoo)
+    assert shape == (64, 32)
+    theta = space.features(dict(zoo.weights.items()))
+    assert torch.equal(space.realize(theta, words), zoo.space.realize(zoo.weights, words))
 
 
 @pytest.mark.parametrize("cut_off", [0.0, 0.4])

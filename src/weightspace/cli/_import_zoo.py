@@ -53,7 +53,8 @@ class ImportZoo:
         about = {"published": self.kind, "split": self.split, "seed": self.seed, "options": options}
         for number, each in enumerate(found):
             path = self.out if len(found) == 1 else self.out / f"{number:03d}"
-            zoo.write_zoo(path, each.weights, columns=each.metadata, about=about)
+            runs = {key: each.manifest[key] for key in ("recipe", "input_shape") if key in each.manifest}
+            zoo.write_zoo(path, each.weights, columns=each.metadata, about=about | runs)
             console.print(f"{len(each)} networks {each.space.summary()} in {path}", markup=False)
 
     def saved(self) -> str:

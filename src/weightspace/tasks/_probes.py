@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._errors import ZooError
-from ..space import WeightFeatures, WeightSpace, from_module
-from ..zoo import SmallCNN, SmallViT, Zoo
+from ..space import WeightFeatures
+from ..zoo import Zoo, traced
 
 __all__ = ["random_probes"]
 
@@ -26,17 +24,15 @@ def random_probes(
     No symmetry changes these features.
 
     Args:
-        zoo: INRs or other chains of layers, or image classifiers that `zoo.make_zoo` has trained.
+        zoo: networks that `zoo.traced` knows how to run: INRs and other chains of layers, classifiers of
+            `zoo.make_zoo`, published ones.
         points: number of inputs.
         seed: of the inputs.
 
     Raises:
         ZooError: if it is not known how to run the networks.
     """
-    space = zoo.space
-    shape: tuple[int, ...] = (space.groups[0].size,)
-    if not space.is_chain:
-        space, shape = _traced(zoo)
+    space, shape = traced(zoo)
     inputs = 2 * torch.rand(points, *shape, generator=torch.Generator().manual_seed(seed)) - 1
 
     def outputs(theta: WeightFeatures) -> Tensor:
@@ -44,23 +40,3 @@ def random_probes(
         return torch.cat([space.realize(part, inputs.to(part.tensors[0])).flatten(1) for part in parts])
 
     return outputs
-
-
-def _traced(zoo: Zoo) -> tuple[WeightSpace, tuple[int, ...]]:
-    """The weight space of image classifiers with the module that runs them, and the shape of an image."""
-    recipe: Any = zoo.manifest.get("recipe")
-    made = {"cnn": _cnn, "transformer": _transformer}
-    if isinstance(recipe, dict) and recipe.get("architecture") in made and "image_shape" in zoo.manifest:
-        shape = (1, *zoo.manifest["image_shape"])
-        space = from_module(made[recipe["architecture"]](recipe), torch.zeros(2, *shape))
-        if space == zoo.space:
-            return space, shape
-    raise ZooError(f"{zoo.path} does not say how to run its networks: random probes need INRs, or a zoo of make-zoo")
-
-
-def _cnn(recipe: Any) -> SmallCNN:
-    return SmallCNN(recipe["activation"], recipe["classes"])
-
-
-def _transformer(recipe: Any) -> SmallViT:
-    return SmallViT(recipe["classes"])

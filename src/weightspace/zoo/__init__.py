@@ -7,6 +7,7 @@ from ._inrs import coordinates, fit_inrs, render, round_trip
 from ._recipe import INR_RECIPES, FitRecipe
 from ._state_files import load_state_dicts
 from ._text_sets import text_set
+from ._traced import traced
 from ._write_checkpoints import write_checkpoints
 from ._zoo import Zoo, load, write_zoo
 from .networks import SmallCNN, SmallTextTransformer, SmallViT, make_zoo
@@ -38,6 +39,7 @@ __all__ = [
     "render",
     "round_trip",
     "text_set",
+    "traced",
     "write_checkpoints",
     "write_zoo",
 ]

@@ -107,7 +107,7 @@ def make_zoo(
         "recipe": asdict(recipe),
         "seed": seed,
         "image_set": image_set,
-        "input_shape": list(inputs[0].shape[1:]),
+        "input_shape": [*inputs[0].shape[1:], *([] if vectors is None else [WIDTH])],
         "content": _content(*inputs, *labels, names),
     }
     if process()[0]:

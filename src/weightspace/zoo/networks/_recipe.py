@@ -14,12 +14,19 @@ from ._cnn import SmallCNN, cnn_logits
 from ._dropout import Dropout
 from ._transformer import SmallTextTransformer, SmallViT, transformer_logits
 
-__all__ = ["Architecture", "NetworkRecipe", "Settings"]
+__all__ = ["Architecture", "NetworkRecipe", "Settings", "network"]
 
 Settings = dict[str, Any]
 
 Architecture = Literal["cnn", "transformer", "text-transformer"]
 _ACTIVATIONS = {"cnn": ("relu", "tanh"), "transformer": ("relu",), "text-transformer": ("relu",)}
+
+
+def network(architecture: Architecture, activation: Literal["relu", "tanh"], classes: int) -> nn.Module:
+    """One network of a zoo; KeyError for an unknown architecture."""
+    if architecture == "cnn":
+        return SmallCNN(activation, classes)
+    return {"transformer": SmallViT, "text-transformer": SmallTextTransformer}[architecture](classes)
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,7 @@ class NetworkRecipe:
 
     def module(self) -> nn.Module:
         """One network."""
-        if self.architecture == "cnn":
-            return SmallCNN(self.activation, self.classes)
-        return (SmallViT if self.architecture == "transformer" else SmallTextTransformer)(self.classes)
+        return network(self.architecture, self.activation, self.classes)
 
     def logits(self, parameters: Mapping[str, Tensor], inputs: Tensor, dropout: Dropout | None = None) -> Tensor:
         """The outputs ``[networks, batch, classes]`` of many networks, each on inputs of its own."""

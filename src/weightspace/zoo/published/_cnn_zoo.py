@@ -38,7 +38,9 @@ def small_cnn_zoo(source: Source, *, activation: str | None = None, step: int = 
         mine = metrics["config.activation"][rows] == name
         theta = _theta(weights, rows[mine], places, name)
         columns = {key: column[rows[mine]] for key, column in metrics.items()}
-        zoos.append(source.zoo(theta, {**columns, "index": rows[mine], "split": split[mine]}))
+        columns |= {"index": rows[mine], "split": split[mine]}
+        recipe = {"architecture": "cnn", "activation": name, "classes": theta.space.groups[-1].size}
+        zoos.append(source.zoo(theta, columns, recipe=recipe, input_shape=[1, 28, 28]))
     return tuple(zoos)
 
 

@@ -80,11 +80,11 @@ class Source:
             raise ZooError(f"{file} lists a network twice; split='corrected' does without the file")
         return result
 
-    def zoo(self, theta: WeightFeatures, columns: Mapping[str, Any]) -> Zoo:
-        """The networks with their columns, which are as long as the batch."""
+    def zoo(self, theta: WeightFeatures, columns: Mapping[str, Any], **runs: Any) -> Zoo:
+        """The networks with columns as long as the batch, and what `zoo.traced` reads of classifiers."""
         check_raw(theta)
         split = "published" if self.published else "corrected"
-        about = {"published": self.kind, "split": split, "seed": self.seed, "networks": len(theta)}
+        about = {"published": self.kind, "split": split, "seed": self.seed, "networks": len(theta)} | runs
         rows = {name: np.asarray(column) for name, column in columns.items()}
         return Zoo(self.folder, about, rows, InMemory(theta), (0,))
 

@@ -15,6 +15,7 @@ from .._checkpoints import with_bar
 from .._state_files import load_state_dicts, read_content
 from .._zoo import Zoo
 from ..networks import SmallTextTransformer, SmallViT
+from ..networks._transformer import WIDTH
 from ._files import Source, read_table
 
 __all__ = ["small_transformer_zoo"]
@@ -51,7 +52,7 @@ def small_transformer_zoo(
     columns = {name: column[rows] for name, column in table.items()}
     columns |= {"index": rows, "split": split, "test_accuracy": accuracy[rows]}
     states = [state for file in with_bar(files) for state in load_state_dicts([file])]
-    return (source.zoo(_stacked(states, data, files), columns),)
+    return (_zoo(source, _stacked(states, data, files), columns, data),)
 
 
 def _thirds(rows: np.ndarray, generator: random.Random) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +86,13 @@ def _stacked(states: Sequence[Mapping[str, Tensor]], data: str, files: Sequence[
     return space.stack(kept)
 
 
+def _zoo(source: Source, theta: WeightFeatures, columns: Mapping[str, Any], data: str) -> Zoo:
+    """The zoo, with what runs its networks: images of 28 × 28 pixels, or texts of 64 words, as `make_zoo` has them."""
+    architecture, shape = ("transformer", [1, 28, 28]) if data == "mnist" else ("text-transformer", [64, WIDTH])
+    recipe = {"architecture": architecture, "classes": theta.space.groups[-1].size}
+    return source.zoo(theta, columns, recipe=recipe, input_shape=shape)
+
+
 def _cached(source: Source, caches: Mapping[str, Path], data: str) -> Zoo:
     """The files in which the published code keeps the networks of each split, all tensors transposed."""
     states: list[dict[str, Tensor]] = []
@@ -104,7 +112,7 @@ def _cached(source: Source, caches: Mapping[str, Path], data: str) -> Zoo:
         split += [_SPLITS[part]] * len(own)
     files = [caches["train"]] * len(states)
     columns = {"index": np.arange(len(states)), "split": np.array(split), "test_accuracy": np.array(accuracy)}
-    return source.zoo(_stacked(states, data, files), columns)
+    return _zoo(source, _stacked(states, data, files), columns, data)
 
 
 def _uncached(content: Mapping[str, Any]) -> list[dict[str, Tensor]]:

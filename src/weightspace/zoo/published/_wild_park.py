@@ -17,7 +17,7 @@ from .._state_files import read_content
 from .._zoo import Zoo, split_names
 from ._files import Source
 
-__all__ = ["cnn_wild_park"]
+__all__ = ["ParkCNN", "cnn_wild_park"]
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -98,7 +98,8 @@ def _zoo(
         "step": np.array(step),
         "run": np.array([name.split("/")[0] for name in names]),
     }
-    return source.zoo(theta, columns)
+    recipe = {"architecture": "park-cnn", **config}
+    return source.zoo(theta, columns, recipe=recipe, input_shape=[config["channels"][0], 32, 32])
 
 
 def _space(config: Mapping[str, Any]) -> WeightSpace:
