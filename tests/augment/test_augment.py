@@ -14,10 +14,12 @@ from weightspace.augment import (
     DropWeights,
     GaussianNoise,
     Mixup,
+    OneOf,
     PruneSmallest,
     RandomElement,
     RotateInputs,
     ScaleInputs,
+    SelfMixup,
     SineShifts,
     SineSigns,
     TranslateInputs,
@@ -36,8 +38,12 @@ EVERY = [
     SineSigns(),
     SineShifts(),
     Chain(RotateInputs(30), GaussianNoise(), SineShifts(2)),
+    OneOf(RotateInputs(30), GaussianNoise(), Chain(SineShifts(2), TranslateInputs())),
+    SelfMixup(GaussianNoise(), aligned=False),
+    SelfMixup(OneOf(RotateInputs(30), GaussianNoise())),
     lambda theta, generator: Mixup()(theta, generator).theta,
     lambda theta, generator: Mixup(aligned=True)(theta, generator).theta,
+    lambda theta, generator: Mixup(shuffled=True)(theta, generator).theta,
 ]
 
 
@@ -79,7 +85,7 @@ def test_all_are_pure_seeded_and_batched(change: Any) -> None:
     assert not torch.equal(torch.random.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("change", EVERY[:10], ids=lambda change: type(change).__name__)
+@pytest.mark.parametrize("change", EVERY[:12], ids=lambda change: type(change).__name__)
 def test_channels_are_networks_and_single_precision_stays(change: Any) -> None:
     theta = drawn(dtype=torch.float32)
     pair = theta.concatenate(theta * 2.0)
@@ -294,6 +300,77 @@ def test_aligned_mixup_of_points_of_one_orbit_stays_in_it() -> None:
     assert difference(space, plain, orbit, x) > 0.1 * spread
 
 
+def test_shuffled_mixup_moves_the_partner_along_its_orbit() -> None:
+    space = ws.mlp([2, 8, 8, 1], "relu")
+    theta, x = drawn(space, 20), points()
+    mixed, plain = Mixup(shuffled=True)(theta, seeded()), Mixup()(theta, seeded())
+    assert torch.equal(mixed.partner, plain.partner)
+    assert torch.equal(mixed.share, plain.share)
+    own = mixed.share.view(-1, 1, 1, 1)
+    partner = theta.map(
+        lambda t, m: (
+            (m - mixed.share.view(-1, *[1] * (t.dim() - 1)) * t) / (1 - mixed.share.view(-1, *[1] * (t.dim() - 1)))
+        ),
+        mixed.theta,
+    )
+    assert difference(space, partner, theta[mixed.partner], x) < 1e-9
+    assert not torch.allclose(partner["2.weight"], theta[mixed.partner]["2.weight"])
+    expected = own * theta["4.bias"][..., None, :] + (1 - own) * theta[mixed.partner]["4.bias"][..., None, :]
+    assert torch.allclose(mixed.theta["4.bias"][..., None, :], expected)  # outputs stay where they are
+    permuted = Mixup(shuffled=True, group="permutation")(drawn(SIREN, 20), seeded())
+    assert permuted.theta.space == SIREN
+
+
+def test_majority_mixes_networks_alone() -> None:
+    theta, targets = drawn(batch=40), torch.eye(40)
+    mixed, plain = Mixup(majority=True)(theta, seeded()), Mixup()(theta, seeded())
+    assert torch.equal(mixed.theta.flatten(), plain.theta.flatten())
+    expected = torch.where(mixed.share >= 0.5, torch.arange(40), mixed.partner)
+    assert torch.equal(mixed.targets(targets), targets[expected])
+    assert torch.equal(plain.target_share, plain.share)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_network_mixed_with_its_own_orbit_stays(activation: str) -> None:
+    space = ws.mlp([2, 8, 8, 1], activation)
+    theta, x = drawn(space, 8), points()
+    mixed = SelfMixup(RandomElement())(theta, seeded())
+    assert float((mixed - theta).flatten().abs().max()) < 1e-12  # the copy comes back to where it was
+    plain = SelfMixup(RandomElement(), aligned=False)(theta, seeded())
+    assert difference(space, plain, theta, x) > 0.1 * float(space.realize(theta, x).std())
+    scaled = SelfMixup(RandomElement(power=2))(theta, seeded())
+    assert difference(space, scaled, theta, x) < 1e-9
+
+
+def test_a_network_mixed_with_a_changed_copy_goes_a_part_of_the_way() -> None:
+    theta = drawn(batch=20)
+    change = RotateInputs(30)
+    moved, mixed = change(theta, seeded()) - theta, SelfMixup(change, aligned=False)(theta, seeded()) - theta
+    part = (mixed["0.weight"] / moved["0.weight"]).flatten(1)
+    assert torch.allclose(part, part[:, :1].expand_as(part))
+    assert 0 <= part.min() < 0.2 < 0.8 < part.max() <= 1
+    rest = {name for name, t in mixed.items() if float(t.abs().max()) > 1e-15}
+    assert rest == {"0.weight"}
+    small = SelfMixup(RotateInputs(1))(theta, seeded()) - theta  # the nearest copy is then the copy itself
+    assert float(small.flatten().abs().max()) < 0.02 * float(theta["0.weight"].abs().max())
+
+
+def test_one_of_changes_each_network_in_one_way() -> None:
+    theta = drawn(batch=600)
+    change = OneOf(RotateInputs(), SineShifts(), Chain())
+    moved = change(theta, seeded()) - theta
+    turned, shifted = ((moved[name].flatten(1) != 0).any(1) for name in ("0.weight", "0.bias"))
+    assert not (turned & shifted).any()
+    for chosen in (turned, shifted, ~turned & ~shifted):
+        assert float(chosen.double().mean()) == pytest.approx(1 / 3, abs=0.06)
+    assert float(moved[(~turned & ~shifted).nonzero()[:, 0]].flatten().abs().max()) == 0
+    x = points()
+    place = shifted.nonzero()[:5, 0]
+    assert difference(SIREN, change(theta, seeded())[place], theta[place], x) < 1e-9
+    assert len(change(theta[:0], seeded())) == 0
+    assert repr(OneOf(SineSigns())) == "OneOf(SineSigns())"
+
+
 # -------------------------------------------------------------------------------------------------------- settings
 @pytest.mark.parametrize(
     ("make", "message"),
@@ -308,6 +385,9 @@ def test_aligned_mixup_of_points_of_one_orbit_stays_in_it() -> None:
         (lambda: SineShifts(0), "turns"),
         (lambda: SineShifts(1.5), "whole number"),  # type: ignore[arg-type]
         (lambda: Mixup(0), "alpha"),
+        (lambda: Mixup(aligned=True, shuffled=True), "aligned or shuffled, not both"),
+        (lambda: SelfMixup(SineSigns(), 0), "SelfMixup: alpha"),
+        (lambda: OneOf(), "at least one augmentation"),
     ],
 )
 def test_impossible_settings_are_refused(make: Any, message: str) -> None:

@@ -41,6 +41,17 @@ def cnns(tmp_path_factory):
     return zoo.load(write_cnns(tmp_path_factory.mktemp("cnns") / "zoo").path)
 
 
+class Fixed(nn.Module):
+    """The same outputs for any networks."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, theta):
+        return self.outputs
+
+
 class Norm(nn.Module):
     """Logits that follow the size of the weights, which permutations and signs leave as it is."""
 
@@ -108,9 +119,7 @@ def test_losses_of_generalization(cnns):
     logits = torch.tensor([0.5, -2.0])
     accuracy = Generalization(cnns).targets["validation"][index]
 
-    def model(theta):
-        return logits[:, None]
-
+    model = Fixed(logits[:, None])
     p = logits.sigmoid()
     cross = -(accuracy * p.log() + (1 - accuracy) * (1 - p).log())
     torch.testing.assert_close(Generalization(cnns, loss="bce").losses(model, "validation", index), cross)
@@ -160,7 +169,7 @@ def test_accuracy_of_classification(digits):
     assert torch.equal(task.targets["test"], labels)
     found = task.evaluate(InTurn(), "test", 8)["accuracy"]
     assert found == pytest.approx(float((labels == torch.arange(8)).double().mean()))
-    loss = task.losses(lambda theta: torch.zeros(len(theta), 10), "train", torch.tensor([0, 1]))
+    loss = task.losses(Fixed(torch.zeros(2, 10)), "train", torch.tensor([0, 1]))
     torch.testing.assert_close(loss, torch.full((2,), 10.0).log())
 
 
@@ -180,12 +189,90 @@ def test_training_steps_may_change_the_networks(digits, cnns):
 
 
 def test_every_augmentation_of_a_recipe(digits):
-    for name, value in dataclasses.asdict(tasks.AugmentSettings()).items():
-        chain = tasks.AugmentSettings(**{name: True if value is False else 1 if name == "sine_shifts" else 0.5}).chain()
-        moved = chain(digits.weights[:4])
-        assert not torch.equal(moved.flatten(), digits.weights[:4].flatten()), name
+    theta = digits.weights[:4]
+    names = set(dataclasses.asdict(tasks.AugmentSettings())) - {"one_of", "self_mixup"}
+    for name in names:
+        value = {"sine_signs": True, "sine_shifts": 1}.get(name, 0.5)
+        chain = tasks.AugmentSettings(**{name: value}).chain()
+        assert not torch.equal(chain(theta).flatten(), theta.flatten()), name
         assert len(chain.augmentations) == 1
+        for more in ({"one_of": True}, {"self_mixup": 1.0}, {"one_of": True, "self_mixup": 0.3}):
+            assert tasks.AugmentSettings(**{name: value}, **more).chain()(theta).space == theta.space
     assert tasks.AugmentSettings().chain() is None
+    both = {"rotate": 20.0, "noise": 0.1}
+    assert repr(tasks.AugmentSettings(**both, one_of=True, self_mixup=0.5).chain()) == (
+        "SelfMixup(change=OneOf(RotateInputs(degrees=20.0), GaussianNoise(relative=0.1)), alpha=0.5, aligned=True, "
+        "group=None)"
+    )
+    for alone in ({"one_of": True}, {"self_mixup": 1.0}):
+        with pytest.raises(ws.RecipeError, match="one_of and self_mixup need augmentations"):
+            tasks.AugmentSettings(**alone)
+
+
+def test_training_targets_are_smoothed_and_mixed(digits, cnns):
+    """In training alone; the loss of mixed classes is the mixture of the losses."""
+    index = torch.arange(6)
+    logits = torch.randn(6, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    classes = InrClassification(digits).targets["train"][index]
+    plain = nn.functional.cross_entropy(logits, classes, reduction="none")
+    smooth = nn.functional.cross_entropy(logits, classes, reduction="none", label_smoothing=0.1)
+    task = InrClassification(digits, smoothing=0.1)
+    torch.testing.assert_close(task.losses(Fixed(logits).train(), "train", index), smooth, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(task.losses(Fixed(logits).eval(), "train", index), plain)
+    torch.testing.assert_close(InrClassification(digits).losses(Fixed(logits).train(), "train", index), plain)
+
+    torch.manual_seed(3)
+    mixed = ws.augment.Mixup()(digits.weights[:6])
+    partner = nn.functional.cross_entropy(logits, classes[mixed.partner], reduction="none")
+    torch.manual_seed(3)
+    found = InrClassification(digits, mixup=ws.augment.Mixup()).losses(Fixed(logits).train(), "train", index)
+    torch.testing.assert_close(found, mixed.share * plain + (1 - mixed.share) * partner, rtol=1e-6, atol=1e-6)
+
+    torch.manual_seed(3)
+    task = Generalization(cnns, loss="mse", mixup=ws.augment.Mixup())
+    found = task.losses(Norm().train(), "train", index)
+    torch.manual_seed(3)
+    mixed = task.mixup(task.theta["train"][index])
+    accuracy = mixed.targets(task.targets["train"][index])
+    expected = (Norm()(mixed.theta)[:, 0].sigmoid() - accuracy).square()
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(ws.RecipeError, match="smoothing: expected a number from 0 to 1, found 2"):
+        InrClassification(digits, smoothing=2)
+
+
+def test_mixup_and_smoothing_in_a_recipe(tmp_path, digits):
+    (tmp_path / "tiny.toml").write_text(
+        """name = "tiny"
+title = "a table"
+seeds = [0]
+[task]
+kind = "inr-classification"
+smoothing = 0.1
+augment = { rotate = 30, noise = 0.1, sine_signs = true, one_of = true, self_mixup = 1 }
+mixup = { aligned = true }
+[train]
+epochs = 1
+batch_size = 8
+learning_rate = 1e-3
+[[variants]]
+name = "statnet"
+architecture = "statnet"
+options = { hidden = 8 }
+"""
+    )
+    table = tasks.load_recipe(tmp_path / "tiny.toml")
+    assert table.task.mixup == ws.augment.Mixup(aligned=True)
+    (folder,) = tasks.run_recipe(table, digits, tmp_path / "runs", progress=False)
+    assert tasks.evaluate_run(folder, digits) == pytest.approx(metrics(folder))
+    text = (tmp_path / "tiny.toml").read_text()
+    for old, new, message in (
+        ("aligned = true", "aligned = true, shuffled = true", "aligned or shuffled, not both"),
+        ("rotate = 30,", "rotate = 300,", "RotateInputs: degrees"),
+        ("aligned = true", "lined = true", "lined"),
+    ):
+        (tmp_path / "bad.toml").write_text(text.replace(old, new))
+        with pytest.raises(ws.RecipeError, match=message):
+            tasks.load_recipe(tmp_path / "bad.toml")
 
 
 TINY = TrainConfig(epochs=2, batch_size=16, learning_rate=1e-2)

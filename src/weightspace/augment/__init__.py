@@ -3,10 +3,10 @@
 Each is an object with its settings, applied as ``augmentation(theta, generator)``; its input stays as it was.
 """
 
-from ._chain import Augmentation, Chain
+from ._chain import Augmentation, Chain, OneOf
 from ._entries import DropWeights, GaussianNoise, PruneSmallest
 from ._inputs import RotateInputs, ScaleInputs, TranslateInputs, transform_inputs
-from ._mixup import Mixed, Mixup
+from ._mixup import Mixed, Mixup, SelfMixup
 from ._orbits import RandomElement, SineShifts, SineSigns
 
 __all__ = [
@@ -16,10 +16,12 @@ __all__ = [
     "GaussianNoise",
     "Mixed",
     "Mixup",
+    "OneOf",
     "PruneSmallest",
     "RandomElement",
     "RotateInputs",
     "ScaleInputs",
+    "SelfMixup",
     "SineShifts",
     "SineSigns",
     "TranslateInputs",

@@ -1,4 +1,4 @@
-"""What all augmentations have in common, and several in turn."""
+"""What all augmentations have in common, several in turn, and one of several."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 
 from .._errors import WeightspaceError
-from ..space import WeightFeatures
+from ..space import WeightFeatures, check_features
 
-__all__ = ["Augmentation", "Chain", "check"]
+__all__ = ["Augmentation", "Chain", "OneOf", "check"]
 
 
 class Augmentation(Protocol):
@@ -47,6 +47,41 @@ class Chain:
     def __repr__(self) -> str:
         """The augmentations in their order."""
         return f"Chain({', '.join(map(repr, self.augmentations))})"
+
+
+class OneOf:
+    """One of several augmentations for each network, drawn at random, all equally likely.
+
+    Shamsian et al. (2024, arXiv 2402.04081) mix networks with copies that are changed in this way, see `SelfMixup`.
+
+    Args:
+        augmentations: to draw from; ``Chain()`` among them leaves its networks as they are.
+
+    Raises:
+        WeightspaceError: without any.
+    """
+
+    def __init__(self, *augmentations: Augmentation) -> None:
+        if not augmentations:
+            raise WeightspaceError("OneOf: expected at least one augmentation to draw from, found none")
+        self.augmentations = augmentations
+
+    def __call__(self, theta: WeightFeatures, generator: torch.Generator | None = None) -> WeightFeatures:
+        """See `Augmentation`."""
+        check_features(theta)
+        choice = torch.randint(len(self.augmentations), (len(theta),), generator=generator)
+        places = [(choice == number).nonzero()[:, 0] for number in range(len(self.augmentations))]
+        parts = [
+            augmentation(theta[place], generator)
+            for augmentation, place in zip(self.augmentations, places, strict=True)
+            if len(place)
+        ]
+        back = torch.cat(places).argsort()
+        return parts[0].map(lambda *tensors: torch.cat(tensors)[back], *parts[1:]) if parts else theta
+
+    def __repr__(self) -> str:
+        """The augmentations to draw from."""
+        return f"OneOf({', '.join(map(repr, self.augmentations))})"
 
 
 def check(augmentation: object, name: str, value: float, low: float, high: float) -> None:

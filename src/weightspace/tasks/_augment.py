@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .._errors import RecipeError
 from ..augment import (
     Augmentation,
     Chain,
     DropWeights,
     GaussianNoise,
+    OneOf,
     PruneSmallest,
     RandomElement,
     RotateInputs,
     ScaleInputs,
+    SelfMixup,
     SineShifts,
     SineSigns,
     TranslateInputs,
@@ -25,7 +28,7 @@ __all__ = ["AugmentSettings"]
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Augmentations of `weightspace.augment`; None leaves one out.
+    """Augmentations of `weightspace.augment`, one after the other; None leaves one out.
 
     Attributes:
         rotate: degrees of `RotateInputs`.
@@ -37,6 +40,12 @@ class AugmentSettings:
         noise: relative size of `GaussianNoise`.
         drop: probability of `DropWeights`.
         prune: highest share of `PruneSmallest`.
+        one_of: for each network one of them alone, drawn at random (`OneOf`).
+        self_mixup: alpha of `SelfMixup`: networks are mixed with copies that are changed by all of this.
+
+    Raises:
+        RecipeError: for ``one_of`` or ``self_mixup`` without augmentations.
+        WeightspaceError: for an impossible setting of one of them.
     """
 
     rotate: float | None = None
@@ -48,9 +57,15 @@ class AugmentSettings:
     noise: float | None = None
     drop: float | None = None
     prune: float | None = None
+    one_of: bool = False
+    self_mixup: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.chain() is None and (self.one_of or self.self_mixup is not None):
+            raise RecipeError("augment: one_of and self_mixup need augmentations, such as rotate = 30")
 
     def chain(self) -> Augmentation | None:
-        """The augmentations one after the other; None without any."""
+        """All that is set as one augmentation; None without any."""
         chosen: dict[Callable[[Any], Augmentation], float | None] = {
             RotateInputs: self.rotate,
             TranslateInputs: self.translate,
@@ -63,4 +78,7 @@ class AugmentSettings:
         }
         steps: list[Augmentation] = [SineSigns()] if self.sine_signs else []
         steps += [make(value) for make, value in chosen.items() if value is not None]
-        return Chain(*steps) if steps else None
+        if not steps:
+            return None
+        change = OneOf(*steps) if self.one_of else Chain(*steps)
+        return change if self.self_mixup is None else SelfMixup(change, self.self_mixup)

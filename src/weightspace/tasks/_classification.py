@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..augment import Augmentation
+from .._errors import RecipeError
+from ..augment import Augmentation, Mixup
 from ..zoo import Zoo
 from ._augment import AugmentSettings
 from ._prediction import Prediction, column_of
@@ -26,9 +27,13 @@ class InrClassification(Prediction):
         zoo: INRs with a column of classes. All values of the column are classes, in their order.
         column: name of the column.
         augment: changes the networks of each training step.
+        mixup: mixes them, and their classes, afterwards.
+        smoothing: the share of a training target that goes to all classes alike (Szegedy et al., 2016, arXiv
+            1512.00567); 0.1 in Shamsian et al. (2024, arXiv 2402.04081).
 
     Raises:
         ZooError: if the zoo has no such column.
+        RecipeError: for smoothing outside of [0, 1].
     """
 
     name = "inr-classification"
@@ -36,18 +41,35 @@ class InrClassification(Prediction):
     outputs: int | None
     factor = 100.0
 
-    def __init__(self, zoo: Zoo, column: str = "label", *, augment: Augmentation | None = None) -> None:
+    def __init__(
+        self,
+        zoo: Zoo,
+        column: str = "label",
+        *,
+        augment: Augmentation | None = None,
+        mixup: Mixup | None = None,
+        smoothing: float = 0.0,
+    ) -> None:
+        if not 0 <= smoothing <= 1:
+            raise RecipeError(f"smoothing: expected a number from 0 to 1, found {smoothing}")
+        self.smoothing = smoothing
         self.classes = np.unique(column_of(zoo, column))
         self.outputs = len(self.classes)
-        super().__init__(zoo, column, augment=augment)
+        super().__init__(zoo, column, augment=augment, mixup=mixup)
 
     def target(self, values: np.ndarray) -> Tensor:
         """Positions in `classes`."""
         return torch.from_numpy(np.searchsorted(self.classes, values))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The cross-entropy."""
-        return F.cross_entropy(outputs, targets, reduction="none")
+        """The cross-entropy with classes, or with shares of classes ``[batch, classes]``."""
+        shares = targets.to(outputs) if targets.is_floating_point() else targets
+        return F.cross_entropy(outputs, shares, reduction="none")
+
+    def soften(self, targets: Tensor) -> Tensor:
+        """Shares of classes."""
+        one_hot = F.one_hot(targets, len(self.classes)).float()
+        return one_hot.lerp(torch.full_like(one_hot, 1 / len(self.classes)), self.smoothing)
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Positions in `classes`."""
@@ -71,12 +93,18 @@ class InrClassificationSettings(TaskSettings):
     Attributes:
         column: of the zoo's metadata.
         augment: random changes of the networks of each training step.
+        mixup: settings of `augment.Mixup`, which mixes them afterwards; None for none.
+        smoothing: share of a training target that goes to all classes alike.
     """
 
     kind: ClassVar[str] = "inr-classification"
     column: str = "label"
     augment: AugmentSettings = field(default_factory=AugmentSettings)
+    mixup: Mixup | None = None
+    smoothing: float = 0.0
 
     def task(self, zoo: Zoo) -> InrClassification:
         """The task on the networks of a zoo."""
-        return InrClassification(zoo, self.column, augment=self.augment.chain())
+        return InrClassification(
+            zoo, self.column, augment=self.augment.chain(), mixup=self.mixup, smoothing=self.smoothing
+        )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._errors import RecipeError, ZooError
-from ..augment import Augmentation, RandomElement
+from ..augment import Augmentation, Mixup, RandomElement
 from ..zoo import Zoo
 from ._augment import AugmentSettings
 from ._metrics import kendall_tau, r_squared
@@ -46,6 +46,7 @@ class Generalization(Prediction):
         minimum: networks with a lower accuracy are left out of every split.
         step: only the networks stored after so many epochs count, by the zoo's column "step"; None for all.
         augment: changes the networks of each training step.
+        mixup: mixes them, and their accuracies, afterwards.
 
     Raises:
         ZooError: if the zoo has no such column, or it is no accuracy, or no network is left.
@@ -68,6 +69,7 @@ class Generalization(Prediction):
         minimum: float = 0.0,
         step: int | None = None,
         augment: Augmentation | None = None,
+        mixup: Mixup | None = None,
     ) -> None:
         if loss not in ("bce", "mse"):
             raise RecipeError(f"loss: expected 'bce' or 'mse', found {loss!r}")
@@ -81,7 +83,7 @@ class Generalization(Prediction):
         kept = accuracy >= minimum
         if step is not None:
             kept &= column_of(zoo, "step") == step
-        super().__init__(zoo, column, kept, augment)
+        super().__init__(zoo, column, kept, augment, mixup)
         self.name, self.scales, self.thresholds = name, scales, thresholds
         self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
 
@@ -129,11 +131,11 @@ class _GeneralizationSettings(TaskSettings):
     step: int | None = None
     loss: Loss = "bce"
     augment: AugmentSettings = field(default_factory=AugmentSettings)
+    mixup: Mixup | None = None
 
     def _task(self, zoo: Zoo, **own: Any) -> Generalization:
-        return Generalization(
-            zoo, self.kind, self.column, loss=self.loss, step=self.step, augment=self.augment.chain(), **own
-        )
+        changes: dict[str, Any] = {"augment": self.augment.chain(), "mixup": self.mixup}
+        return Generalization(zoo, self.kind, self.column, loss=self.loss, step=self.step, **changes, **own)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ class CnnGeneralizationSettings(_GeneralizationSettings):
         step: epochs after which the networks were stored; None for all that there are of each.
         loss: "bce" or "mse".
         augment: random changes of the networks of each training step.
+        mixup: settings of `augment.Mixup`, which mixes them afterwards; None for none.
         scales: powers k of the test-time augmentation with scales U[1, 10^k].
     """
 
@@ -165,6 +168,7 @@ class TransformerGeneralizationSettings(_GeneralizationSettings):
         step: epochs after which the networks were stored; None for all that there are of each.
         loss: "bce" or "mse".
         augment: random changes of the networks of each training step.
+        mixup: settings of `augment.Mixup`, which mixes them afterwards; None for none.
         thresholds: accuracies; τ is also measured on the test networks above each.
         minimum: networks with a lower accuracy are left out of training, validation and test, as in the published
             protocol with one data set for each threshold.

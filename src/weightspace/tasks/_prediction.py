@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .._errors import ZooError
-from ..augment import Augmentation, RandomElement
+from ..augment import Augmentation, Mixup, RandomElement
 from ..engine import Split, collect, evaluating
 from ..space import WeightFeatures
 from ..zoo import Zoo
@@ -31,6 +31,7 @@ class Prediction(ABC):
         column: name of the column.
         kept: which networks count, ``[networks]``; all by default.
         augment: changes the networks of each training step.
+        mixup: mixes them, and their targets, afterwards.
 
     Raises:
         ZooError: if the zoo has no such column, or no network counts.
@@ -43,13 +44,18 @@ class Prediction(ABC):
     factor: float
 
     def __init__(
-        self, zoo: Zoo, column: str, kept: np.ndarray | None = None, augment: Augmentation | None = None
+        self,
+        zoo: Zoo,
+        column: str,
+        kept: np.ndarray | None = None,
+        augment: Augmentation | None = None,
+        mixup: Mixup | None = None,
     ) -> None:
         values = column_of(zoo, column)
         kept = np.ones(len(zoo), bool) if kept is None else kept
         if not kept.any():
             raise ZooError(f"{zoo.path}: no network is left of {len(zoo)}")
-        self.zoo, self.space, self.column, self.augment = zoo, zoo.space, column, augment
+        self.zoo, self.space, self.column, self.augment, self.mixup = zoo, zoo.space, column, augment, mixup
         self.theta: dict[str, WeightFeatures] = {}
         self.targets: dict[str, Tensor] = {}
         for split, members in zoo.splits.items():
@@ -65,6 +71,10 @@ class Prediction(ABC):
     @abstractmethod
     def loss(self, outputs: Float[Tensor, "batch outputs"], targets: Tensor) -> Float[Tensor, " batch"]:
         """The loss of each network."""
+
+    def soften(self, targets: Tensor) -> Tensor:
+        """Targets as training takes them, which can be mixed; numbers as they are."""
+        return targets
 
     @abstractmethod
     def predict(self, outputs: Float[Tensor, "n outputs"]) -> Tensor:
@@ -89,11 +99,19 @@ class Prediction(ABC):
         return self
 
     def losses(self, model: nn.Module, split: Split, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """The loss of each network."""
-        theta = self.theta[split][index]
-        if self.augment is not None and model.training:
+        """The loss of each network; in training of changed and mixed ones."""
+        theta, targets = self.theta[split][index], self.targets[split][index]
+        if model.training:
+            theta, targets = self._changed(theta, self.soften(targets))
+        return self.loss(model(theta), targets)
+
+    def _changed(self, theta: WeightFeatures, targets: Tensor) -> tuple[WeightFeatures, Tensor]:
+        if self.augment is not None:
             theta = self.augment(theta)
-        return self.loss(model(theta), self.targets[split][index])
+        if self.mixup is None:
+            return theta, targets
+        mixed = self.mixup(theta)
+        return mixed.theta, mixed.targets(targets)
 
     def evaluate(self, model: nn.Module, split: Split, batch_size: int) -> dict[str, float]:
         """The metrics over a split; over the test split all of them."""
