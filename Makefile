@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Each sets everything up first, in .venv, from constraints.txt.
+# Three commands: `make demo`, `make demo-generalization` and `make test`. Each sets everything up first, in .venv, from constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
@@ -9,13 +9,16 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 WORKERS ?= 2
 
-.PHONY: help demo test lint format slow bench docs clean
+.PHONY: help demo demo-generalization test lint format slow bench docs clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 21
 
 demo: $(READY)  ## fit INRs to MNIST, train four editors on them and write the report
 	$(BIN)/weightspace demo
+
+demo-generalization: $(READY)  ## train CNNs, predict their accuracy from their weights and write the report
+	$(BIN)/weightspace demo --recipe demo-generalization
 
 test: lint  ## lint, types, layers, tests, doctests and examples
 	$(PYTEST) -n $(WORKERS) -m "not slow"

@@ -1,5 +1,6 @@
 import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,16 @@ def idx_folder(tmp_path_factory):
     for name, array in (("images-idx3", images), ("labels-idx1", np.arange(60, dtype=np.uint8) % 10)):
         header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
         (folder / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bars(idx_folder, tmp_path_factory):
+    """The pictures of bars, as training and as test images."""
+    folder = tmp_path_factory.mktemp("bars")
+    for file in idx_folder.iterdir():
+        shutil.copy(file, folder / file.name)
+        shutil.copy(file, folder / file.name.replace("train", "t10k"))
     return folder
 
 

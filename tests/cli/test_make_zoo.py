@@ -1,19 +1,7 @@
-import shutil
-
 import pytest
 
 from weightspace import zoo
 from weightspace.cli import main
-
-
-@pytest.fixture(scope="session")
-def bars(idx_folder, tmp_path_factory):
-    """The pictures of bars, as training and as test images."""
-    folder = tmp_path_factory.mktemp("bars")
-    for file in idx_folder.iterdir():
-        shutil.copy(file, folder / file.name)
-        shutil.copy(file, folder / file.name.replace("train", "t10k"))
-    return folder
 
 
 def test_make_zoo_trains_networks(bars, tmp_path, capsys, monkeypatch):

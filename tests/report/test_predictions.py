@@ -5,10 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
-from weightspace.report import find_runs, write_report
-from weightspace.report._predictions import _read, prediction_parts
+from weightspace import ReportError
+from weightspace.report import figure_predictions, find_runs, write_report
+from weightspace.report._predictions import prediction_parts
+from weightspace.report._said import all_said
 from weightspace.report._table import group_runs
 
 NAMES = ("hnp-nfn", "monomial-nfn", "statnet")
@@ -111,7 +114,7 @@ def test_the_scatter_plot_has_a_point_for_each_network(generalization):
 
 def test_the_spread_is_the_deviation_along_the_orbit(generalization):
     group = group_of(generalization)
-    spreads = {row.name: _read(row, row.runs[0]).spread for row in group.rows}
+    spreads = {said.row.name: said.spread for said in reversed(all_said(group))}
     orbit = accuracies(0.1, 0.01, 0)["orbit"]
     assert spreads["hnp-nfn"] == pytest.approx(orbit.std(1).mean(), rel=0.01)
     assert spreads["monomial-nfn"] < 1e-8
@@ -128,16 +131,35 @@ def test_classes_have_a_confusion_matrix(tmp_path, folders):
         accuracy = float((true == predicted).mean())
         write(folders, tmp_path / "runs" / name, name, 0, {"accuracy": accuracy}, samples, "accuracy")
     group = group_of(tmp_path / "runs")
-    spreads = {row.name: _read(row, run).spread for row in group.rows for run in row.runs}
+    spreads = {said.row.name: said.spread for said in all_said(group)}
     assert (spreads["dws"], spreads["statnet"]) == (0, 1 / 8)
     parts = {part.title: part for part in prediction_parts(group)}
     assert list(parts) == ["Spread over the symmetry orbit", "Which classes are taken for which"]
     confusion = parts["Which classes are taken for which"].charts
     assert "dws" in confusion[0], "the best model is first"
     assert len(confusion) == 2
+    assert figure_predictions([tmp_path / "runs"], tmp_path / "figure.png").exists()
     words = text(write_report([tmp_path / "runs"], tmp_path / "report.html").read_text())
     assert "accuracy in %" in words
     assert "All test metrics" not in words, "there is one alone"
+
+
+def test_the_picture_has_a_panel_for_each_model_and_one_for_the_curves(generalization, tmp_path):
+    paths = [figure_predictions([generalization], tmp_path / f"{models}.png", models) for models in (1, 3)]
+    one, three = (np.asarray(Image.open(path).convert("RGB")) for path in paths)
+    assert three.shape[1] - one.shape[1] == 2 * 3.0 * 160
+    pixels = three.reshape(-1, 3)
+    for colour in ((0x25, 0x63, 0xC9), (0xD0, 0x62, 0x1A), (0x1F, 0x8A, 0x5F)):
+        assert (pixels == colour).all(1).any(), "the colours of the light page"
+    assert not (pixels < 8).all(1).any(), "none that stands for a variable of the style sheet"
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path, folders):
+    folders.write_run(tmp_path / "a", folders.VARIANTS[0], 0, 0.04)
+    with pytest.raises(ReportError, match="none of these runs has predictions"):
+        figure_predictions([tmp_path], tmp_path / "figure.png")
+    with pytest.raises(ReportError, match="is a folder"):
+        figure_predictions([tmp_path], tmp_path)
 
 
 def test_samples_that_do_not_fit_are_left_out(generalization, tmp_path, folders):

@@ -61,7 +61,25 @@ def test_a_recipe_is_read_as_it_stands(tmp_path):
         ),
         (
             ("[train]", '[task]\nkind = "cnn-generalization"\nloss = "l2"\n[train]'),
-            r"recipe.task.loss",
+            "expected one of 'bce', 'mse', found 'l2' @ recipe.task.loss",
+        ),
+        (
+            ("[train]", '[zoo]\nnetworks = "mlp"\n[train]'),
+            "expected one of 'inr', 'cnn', .*, found 'mlp' @ recipe.zoo.n",
+        ),
+        (("[train]", "[zoo]\nepochs = 3\n[train]"), "zoo: epochs: not for networks = 'inr'"),
+        (
+            ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nrecipe = "fast-300"\n[train]'),
+            "zoo: recipe: not for .* 'cnn'",
+        ),
+        (("[train]", '[zoo]\nnetworks = "cnn"\n[train]'), "networks = 'cnn' needs a count"),
+        (
+            ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nepochs = 0\n[train]'),
+            "expected positive numbers, found {'epo",
+        ),
+        (
+            ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nsplits = [4, 2, 2]\n[train]'),
+            r"zoo: splits: expected 9 networks in all, found \[4, 2, 2\]",
         ),
         (("[train]", '[task]\nkind = "cnn-generalization"\nscales = ["1"]\n[train]'), "expected int"),
     ],
@@ -80,6 +98,19 @@ def test_the_kind_of_task_chooses_its_settings(tmp_path):
     for kind, settings in tasks.KINDS.items():
         section = f'[task]\nkind = "{kind}"\n[train]'
         assert tasks.load_recipe(write(tmp_path, GOOD.replace("[train]", section))).task == settings()
+
+
+def test_the_kind_of_zoo_is_read(tmp_path):
+    section = '[zoo]\nnetworks = "transformer"\ncount = 9\ntrain_count = 50\nepochs = 2\nsplits = [6, 2, 1]\n[train]'
+    recipe = tasks.load_recipe(write(tmp_path, GOOD.replace("[train]", section)))
+    assert recipe.zoo == tasks.ZooSettings("transformer", count=9, train_count=50, epochs=2, splits=(6, 2, 1))
+    assert tasks.load_recipe(write(tmp_path, GOOD)).zoo == tasks.ZooSettings("inr")
+
+
+def test_recipes_ask_for_the_zoo_of_their_task():
+    for name in tasks.recipe_names():
+        recipe = tasks.load_recipe(name)
+        assert recipe.zoo.networks == recipe.task.kind.partition("-")[0]
 
 
 SPACES = {

@@ -15,7 +15,7 @@ from .._errors import ZooError
 from ..engine import keep_freed_memory
 from ._command import console, continues
 
-__all__ = ["MakeZoo"]
+__all__ = ["MakeZoo", "make"]
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,18 @@ class MakeZoo:
         """Read the images or texts and train."""
         start = perf_counter()
         keep_freed_memory()
-        kind: Literal["cnn", "transformer", "text-transformer"] = self.architecture
-        parts: Iterable[tuple[Any, np.ndarray]] = ()
-        if self.texts is None:
-            parts = _images(self.images)
-        elif kind == "transformer":
-            kind, parts = "text-transformer", (zoo.text_set(self.texts, "train"), zoo.text_set(self.texts, "test"))
-        else:
-            raise ZooError("texts are for transformers: make-zoo transformer --texts ...")
-        (inputs, labels), test = parts
-        made = zoo.make_zoo(
-            kind,
-            (inputs[: self.train_count], labels[: self.train_count]),
-            test,
+        made = make(
+            self.architecture,
             self.out,
+            images=self.images,
+            texts=self.texts,
             networks=self.networks,
             activation=self.activation,
-            epochs=self.epochs or {"cnn": 10, "transformer": 20}[self.architecture],
+            epochs=self.epochs,
             checkpoints=self.checkpoints,
+            train_count=self.train_count,
             seed=self.seed,
             splits=self.splits,
-            image_set=self.texts or self.images,
         )
         if os.environ.get("RANK", "0") != "0":  # under torchrun one process tells it
             return
@@ -90,6 +81,49 @@ class MakeZoo:
     def saved(self) -> str:
         """Finished shards are kept."""
         return continues(self.out, "shards")
+
+
+def make(
+    architecture: Literal["cnn", "transformer"],
+    out: Path,
+    *,
+    images: str,
+    networks: int,
+    texts: str | None = None,
+    activation: Literal["relu", "tanh"] = "relu",
+    epochs: int | None = None,
+    checkpoints: tuple[int, ...] | None = None,
+    train_count: int | None = None,
+    seed: int = 0,
+    splits: tuple[int, int, int] | None = None,
+) -> zoo.Zoo:
+    """Trains classifiers of a set of images or texts, by default for 10 epochs (CNNs) or 20 (transformers).
+
+    Raises:
+        ZooError: if the set is not there, or does not go with the architecture or the settings.
+    """
+    kind: Literal["cnn", "transformer", "text-transformer"] = architecture
+    parts: Iterable[tuple[Any, np.ndarray]] = ()
+    if texts is None:
+        parts = _images(images)
+    elif kind == "transformer":
+        kind, parts = "text-transformer", (zoo.text_set(texts, "train"), zoo.text_set(texts, "test"))
+    else:
+        raise ZooError("texts are for transformers: make-zoo transformer --texts ...")
+    (inputs, labels), test = parts
+    return zoo.make_zoo(
+        kind,
+        (inputs[:train_count], labels[:train_count]),
+        test,
+        out,
+        networks=networks,
+        activation=activation,
+        epochs=epochs or {"cnn": 10, "transformer": 20}[architecture],
+        checkpoints=checkpoints,
+        seed=seed,
+        splits=splits,
+        image_set=texts or images,
+    )
 
 
 def _images(name: str) -> tuple[zoo.ImageSet, zoo.ImageSet]:

@@ -3,13 +3,14 @@
 import html
 import io
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "MUTED", "PAPER", "RULE", "SERIES", "SIZE", "STYLE", "environment", "svg"]
+__all__ = ["INK", "MUTED", "PAPER", "RULE", "SERIES", "SIZE", "STYLE", "environment", "picture_style", "svg"]
 
 # matplotlib draws in these colours; each becomes a variable of the page's style sheet
 _VARIABLES = {"#010101": "ink", "#020202": "muted", "#030303": "rule", "#040404": "paper"}
@@ -30,6 +31,7 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler(color={SERIES})",
     "grid.color": RULE,
     "grid.linewidth": 0.6,
     "xtick.color": MUTED,
@@ -57,6 +59,17 @@ def svg(figure: "Figure", name: str) -> str:
     svg = re.sub(r' height="[\d.]+pt"', "", svg, count=1)
     attributes = rf' role="img" aria-label="{html.escape(name)}" style="max-width: \1pt"'
     return re.sub(r' width="([\d.]+)pt"', attributes, svg, count=1)
+
+
+def picture_style() -> dict[Any, Any]:
+    """`STYLE` in the colours of the light page, for pictures, which have no style sheet."""
+    sheet = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+    light = dict(reversed(re.findall(r"--([\w-]+): (#\w+)", sheet)))  # the first of two is that of the light page
+
+    def painted(value: Any) -> Any:
+        return re.sub("|".join(_VARIABLES), lambda found: light[_VARIABLES[found[0]]], value)
+
+    return {name: painted(value) if isinstance(value, str) else value for name, value in STYLE.items()}
 
 
 def environment() -> "Environment":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .._files import atomic_write
 from ..theory import Evidence, Statement
 from ._runs import output_file
-from ._style import SERIES, STYLE, environment, svg
+from ._style import STYLE, environment, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,9 +73,8 @@ def _inline(statement: Statement, evidence: Evidence) -> str | None:
     if evidence.draw is None:
         return None
     import matplotlib as mpl
-    from cycler import cycler
 
-    with mpl.rc_context(STYLE | {"axes.prop_cycle": cycler(color=SERIES)}):
+    with mpl.rc_context(STYLE):
         figure = _empty()
         evidence.draw(figure)
         return svg(figure, statement.name)

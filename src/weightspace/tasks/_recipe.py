@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from .._errors import RecipeError, WeightspaceError
 from ..engine import TrainConfig
@@ -39,18 +39,43 @@ class ZooSettings:
     """The zoo that a recipe is meant for.
 
     Attributes:
+        networks: "inr", one fitted to each image; "cnn" or "transformer", classifiers of images trained with
+            hyper-parameters drawn at random.
         images: "mnist5k", "fashion-mnist", or a folder of IDX files.
-        split: "train", "test" or "all", of IDX files; "all" keeps the official test images for testing.
-        count: number of images, from the first one on; None for all.
+        count: of INRs the number of images, from the first one on, None for all; of classifiers how many are trained.
+        seed: of initial weights, hyper-parameters and splits.
+        split: for INRs "train", "test" or "all", of IDX files; "all" keeps the official test images for testing.
         recipe: how INRs are fitted, by name.
-        seed: of initial weights and splits.
+        epochs: of classifiers; None for 10 of CNNs and 20 of transformers.
+        train_count: images that classifiers are trained on, from the first one on; None for all.
+        splits: classifiers in the training, validation and test split; None for 80, 10 and 10 % of them.
+
+    Raises:
+        RecipeError: for a key that is not for these networks, or numbers that do not fit.
     """
 
+    networks: Literal["inr", "cnn", "transformer"] = "inr"
     images: str = "mnist5k"
-    split: str = "train"
     count: int | None = None
-    recipe: str = "mnist-inrs"
     seed: int = 0
+    split: str = "train"
+    recipe: str = "mnist-inrs"
+    epochs: int | None = None
+    train_count: int | None = None
+    splits: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        inr = self.networks == "inr"
+        others = ("epochs", "train_count", "splits") if inr else ("split", "recipe")
+        if foreign := [name for name in others if getattr(self, name) != getattr(ZooSettings, name)]:
+            raise RecipeError(f"zoo: {', '.join(foreign)}: not for networks = {self.networks!r}")
+        if not inr and self.count is None:
+            raise RecipeError(f"zoo: networks = {self.networks!r} needs a count: how many are to be trained")
+        numbers = {name: getattr(self, name) for name in ("count", "epochs", "train_count")}
+        if wrong := {name: number for name, number in numbers.items() if number is not None and number < 1}:
+            raise RecipeError(f"zoo: expected positive numbers, found {wrong}")
+        if self.splits is not None and (min(self.splits) < 0 or sum(self.splits) != self.count):
+            raise RecipeError(f"zoo: splits: expected {self.count} networks in all, found {list(self.splits)}")
 
 
 @dataclass(frozen=True)
@@ -164,6 +189,7 @@ def structure(content: Mapping[str, Any], kind: type[T], where: str) -> T:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for scalar in (bool, int, float, str):
         converter.register_structure_hook(scalar, _strictly)
+    converter.register_structure_hook_func(_is_choice, _one_of)
     converter.register_structure_hook_func(lambda kind: kind is TaskSettings, _task_settings(converter))
     try:
         return converter.structure(content, kind)
@@ -196,6 +222,18 @@ def _strictly(value: Any, kind: type) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     raise TypeError(f"expected {kind.__name__}, found {value!r}")
+
+
+def _is_choice(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin is Literal
+
+
+def _one_of(value: Any, kind: Any) -> Any:
+    """A choice out of a few."""
+    if value not in get_args(kind):
+        raise RecipeError(f"expected one of {', '.join(map(repr, get_args(kind)))}, found {value!r}")
+    return value
 
 
 def _in_words(error: BaseException, kind: type | None) -> str:
