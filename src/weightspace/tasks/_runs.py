@@ -143,7 +143,10 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
         raise RecipeError(f"{os.fspath(folder)} was trained on another weight space: {trained.difference(space)}")
     variant = structure(described["variant"], Variant, str(folder))
     if variant.architecture in TREES:
-        raise RecipeError(f"{os.fspath(folder)}: trees are measured once and not stored; run the recipe again")
+        raise RecipeError(
+            f"{os.fspath(folder)}: trees are measured once and not stored, as only a pickle could hold them; the "
+            "figures are in its result.json. For other networks run the recipe on a zoo with these in its test split"
+        )
     weights = Path(folder) / "best.safetensors"
     if not weights.is_file():
         raise RecipeError(f"{os.fspath(folder)} has no best.safetensors: train it first")
