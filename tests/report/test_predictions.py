@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from weightspace import ReportError
-from weightspace.report import figure_predictions, find_runs, write_report
+from weightspace.report import figure_demo, figure_predictions, find_runs, write_figure, write_report
 from weightspace.report._predictions import prediction_parts
 from weightspace.report._said import all_said
 from weightspace.report._table import group_runs
@@ -173,3 +173,10 @@ def test_models_without_a_finished_run_have_no_charts(tmp_path, folders):
     (tmp_path / "a" / "result.json").unlink()
     assert prediction_parts(group_of(tmp_path)) == []
     assert "unfinished" in text(write_report([tmp_path], tmp_path / "report.html").read_text())
+
+
+def test_the_figure_is_the_one_that_the_runs_call_for(tmp_path, generalization, folders):
+    edits = folders.write_all(tmp_path / "runs")
+    for runs, draw in ((generalization, figure_predictions), (edits, figure_demo)):
+        same = [each([runs], tmp_path / f"{each.__name__}.png") for each in (write_figure, draw)]
+        assert same[0].read_bytes() == same[1].read_bytes()

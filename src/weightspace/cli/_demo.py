@@ -34,16 +34,14 @@ class Demo:
         start = perf_counter()
         keep_freed_memory()
         recipe = tasks.load_recipe(self.recipe)
-        edits = isinstance(recipe.task, tasks.EditingSettings)
         console.print(f"1/3 {_making(recipe.zoo)}", style="bold", markup=False)
         networks = _make(recipe.zoo, self._zoo(recipe.name))
-        models = "editors" if edits else "predictors"
+        models = "editors" if isinstance(recipe.task, tasks.EditingSettings) else "predictors"
         console.print(f"2/3 training the {models} of recipe {recipe.name}", style="bold", markup=False)
         folders = tasks.run_recipe(recipe, networks, self.out)
         console.print("3/3 writing the report", style="bold")
         page = report.write_report(folders, self.out / f"{recipe.name}.html")
-        draw = report.figure_demo if edits else report.figure_predictions
-        draw(folders, self.out / f"{recipe.name}.png")
+        report.write_figure(folders, self.out / f"{recipe.name}.png")
         console.print(f"done in {(perf_counter() - start) / 60:.1f} minutes; open the report in a browser:")
         console.print(str(page.resolve()), markup=False)
 

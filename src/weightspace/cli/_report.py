@@ -21,12 +21,12 @@ class Report:
     out: Path = Path("report.html")
     """The page to write; replaced if it is there."""
     figure: Path | None = None
-    """A PNG with before, target, edited and errors of a few test images, written too if given."""
+    """A PNG written too if given: edited test images with their errors, or predictions against the truth."""
 
     def run(self) -> None:
         """Write the page, and the figure if asked for."""
         if self.figure is not None:
-            console.print(str(report.figure_demo(self.folders, self.figure)), markup=False)
+            console.print(str(report.write_figure(self.folders, self.figure)), markup=False)
         console.print(str(report.write_report(self.folders, self.out)), markup=False)
 
     def saved(self) -> str:

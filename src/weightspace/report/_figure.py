@@ -1,4 +1,4 @@
-"""The picture of a table of predictions."""
+"""The picture of a table: of predictions, or of edited images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .._errors import ReportError
 from .._files import atomic_write
 from ._drawing import colours, conditions, draw_conditions, draw_scatter, draw_table
+from ._pictures import figure_demo
 from ._runs import find_runs, output_file
 from ._said import Said, all_said, best, first_seeds, number_of_classes
 from ._style import picture_style
@@ -18,7 +19,25 @@ from ._table import Group, group_runs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figure_predictions"]
+__all__ = ["figure_predictions", "write_figure"]
+
+
+def write_figure(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
+    """Draw the picture that runs call for: `figure_predictions` if some of them predict, otherwise `figure_demo`.
+
+    Args:
+        folders: run folders, or folders that hold some.
+        out: the PNG to write; replaced if it is there.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        ReportError: if there are no runs, none of them has predictions or pictures, or ``out`` is a folder.
+    """
+    folders = list(folders)
+    predict = any(all_said(group) for group in group_runs(find_runs(folders)))
+    return (figure_predictions if predict else figure_demo)(folders, out)
 
 
 def figure_predictions(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str], models: int = 3) -> Path:
