@@ -19,6 +19,15 @@ def test_fit_inrs_makes_a_zoo(idx_folder, tmp_path, capsys):
     assert zoo.round_trip(fitted).min() > 15
 
 
+def test_inrs_with_another_activation(idx_folder, tmp_path):
+    arguments = ["fit-inrs", str(idx_folder), "--out", str(tmp_path / "zoo"), "--recipe", "fast-300", "--count", "6"]
+    assert main([*arguments, "--activation", "relu"]) == 0
+    fitted = zoo.load(tmp_path / "zoo")
+    assert [group.activation.name for group in fitted.space.groups[1:-1]] == ["relu", "relu"]
+    assert {factor.scales for factor in fitted.space.symmetry().factors[1:-1]} == {"positive"}
+    assert zoo.round_trip(fitted).min() > 12
+
+
 def test_official_test_images_stay_the_test_split(idx_folder, tmp_path):
     folder = tmp_path / "idx"
     for file in list(shutil.copytree(idx_folder, folder).iterdir()):

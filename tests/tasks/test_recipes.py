@@ -74,6 +74,10 @@ def test_a_recipe_is_read_as_it_stands(tmp_path):
         ),
         (("[train]", '[zoo]\nnetworks = "cnn"\n[train]'), "networks = 'cnn' needs a count"),
         (
+            ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nactivation = "sine"\n[train]'),
+            "'sine' is for INRs, found networks = 'cnn'",
+        ),
+        (
             ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nepochs = 0\n[train]'),
             "expected positive numbers, found {'epo",
         ),

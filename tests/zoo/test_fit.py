@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from weightspace import ZooError
-from weightspace.space import mlp, siren
+from weightspace.space import WeightSpace, mlp, siren
 from weightspace.zoo import (
     INR_RECIPES,
     FitRecipe,
@@ -46,9 +46,11 @@ def small(images: torch.Tensor, out: Path, **options: object) -> object:
     return fit_inrs(images, out, **settings)
 
 
+@pytest.mark.parametrize("space", [siren([2, 8, 8, 1]), mlp([2, 8, 8, 1]), mlp([2, 8, 1], "tanh")], ids=str)
 @pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, schedule="constant", betas=(0.8, 0.999), eps=1e-3)])
-def test_steps_are_those_of_torch_adam(images: torch.Tensor, tmp_path: Path, recipe: FitRecipe) -> None:
-    space = siren([2, 8, 8, 1])
+def test_steps_are_those_of_torch_adam(
+    images: torch.Tensor, tmp_path: Path, recipe: FitRecipe, space: WeightSpace
+) -> None:
     zoo = fit_inrs(images, tmp_path / "zoo", recipe=recipe, space=space, progress=False)
     theta = _fit.initial_weights(space, 0, 0, len(images)).to(torch.float64).map(lambda t: t.requires_grad_())
     optimizer = torch.optim.Adam(theta.tensors, lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.eps)
@@ -239,8 +241,8 @@ def test_bad_settings_are_refused(images: torch.Tensor, tmp_path: Path) -> None:
         small(images, tmp_path / "zoo", labels=[1.5] * 11)
     with pytest.raises(ZooError, match="labels: expected 11 integers"):
         small(images, tmp_path / "zoo", labels=[1] * 10)
-    with pytest.raises(ZooError, match="only SIRENs"):
-        small(images, tmp_path / "zoo", space=mlp([2, 8, 1]))
+    with pytest.raises(ZooError, match="only chains of layers with 2 inputs"):
+        small(images, tmp_path / "zoo", space=mlp([3, 8, 1]))
     with pytest.raises(ZooError, match=r"steps = 0, betas = \(0.9, 1.0\)"):
         FitRecipe("bad", steps=0, betas=(0.9, 1.0))
     assert not (tmp_path / "zoo").exists()

@@ -1,10 +1,11 @@
-"""The hand-written gradients, against autograd through `WeightSpace.realize`."""
+"""Gradients of the pixel grids, the hand-written ones of SIRENs too, against autograd through `WeightSpace.realize`."""
 
 import pytest
 import torch
 
 from weightspace import ZooError
-from weightspace.space import mlp, siren
+from weightspace.space import WeightSpace, mlp, siren
+from weightspace.zoo._any_grid import AnyGrid, check_chain, pixel_grid
 from weightspace.zoo._grid import SirenGrid
 
 
@@ -15,22 +16,26 @@ def pixels(height: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("dims", "omega", "height", "width"),
+    ("space", "height", "width"),
     [
-        ([2, 32, 32, 1], 30.0, 9, 9),
-        ([2, 6, 1], 7.0, 4, 5),
-        ([2, 5, 7, 3, 3], 30.0, 5, 8),
-        ([2, 1, 4, 2, 6, 2], 12.0, 8, 3),
-        ([2, 3, 3, 1], 30.0, 1, 6),
+        (siren([2, 32, 32, 1], 30.0, 0.25), 9, 9),
+        (siren([2, 6, 1], 7.0, 0.25), 4, 5),
+        (siren([2, 5, 7, 3, 3], 30.0, 0.25), 5, 8),
+        (siren([2, 1, 4, 2, 6, 2], 12.0, 0.25), 8, 3),
+        (siren([2, 3, 3, 1], 30.0, 0.25), 1, 6),
+        (mlp([2, 6, 5, 1]), 4, 5),
+        (mlp([2, 5, 7, 3, 3], "tanh"), 5, 8),
     ],
+    ids=str,
 )
-def test_gradient_is_that_of_autograd(dims: list[int], omega: float, height: int, width: int) -> None:
-    space = siren(dims, omega=omega, output_offset=0.25)
+def test_gradient_is_that_of_autograd(space: WeightSpace, height: int, width: int) -> None:
     theta = space.sample(3, torch.Generator().manual_seed(0)).to(torch.float64)
-    targets = torch.rand(3, dims[-1], height * width, dtype=torch.float64)
-    grid = SirenGrid(space, height, width, 3, dtype=torch.float64)
+    targets = torch.rand(3, space.groups[-1].size, height * width, dtype=torch.float64)
+    grid = pixel_grid(space, height, width, 3, dtype=torch.float64)
+    assert isinstance(grid, SirenGrid if space.groups[1].activation.name == "sine" else AnyGrid)
     grid.load(theta)
-    loss = grid.loss_and_gradient(targets - 0.25)
+    offset = space.output_offset
+    loss = grid.loss_and_gradient(targets - offset)
     gradient = grid.features(grid.gradient)
 
     theta = theta.map(lambda tensor: tensor.requires_grad_())
@@ -38,21 +43,21 @@ def test_gradient_is_that_of_autograd(dims: list[int], omega: float, height: int
     expected_loss = (outputs.mT - targets).square().mean((1, 2))
     expected = torch.autograd.grad(expected_loss.sum(), theta.tensors)
     torch.testing.assert_close(loss, expected_loss.detach(), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(grid.loss(targets - 0.25), expected_loss.detach(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(grid.loss(targets - offset), expected_loss.detach(), rtol=1e-10, atol=1e-12)
     for found, wanted in zip(gradient.tensors, expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
 
 
-def test_weights_come_back_as_loaded() -> None:
-    space = siren([2, 5, 4, 3])
+@pytest.mark.parametrize("space", [siren([2, 5, 4, 3]), mlp([2, 5, 4, 3])])
+def test_weights_come_back_as_loaded(space: WeightSpace) -> None:
     theta = space.sample(2)
-    grid = SirenGrid(space, 3, 4, 2)
+    grid = pixel_grid(space, 3, 4, 2)
     grid.load(theta)
     for found, wanted in zip(grid.features(grid.weights).tensors, theta.tensors, strict=True):
         assert torch.equal(found, wanted)
 
 
-@pytest.mark.parametrize("space", [mlp([2, 8, 1]), siren([3, 8, 1]), siren([2, 1])])
-def test_other_networks_are_refused(space: object) -> None:
-    with pytest.raises(ZooError, match="only SIRENs with 2 inputs"):
-        SirenGrid(space, 3, 3, 1)  # type: ignore[arg-type]
+@pytest.mark.parametrize("space", [siren([3, 8, 1]), siren([2, 1]), mlp([2, 1])])
+def test_other_networks_are_refused(space: WeightSpace) -> None:
+    with pytest.raises(ZooError, match="only chains of layers with 2 inputs"):
+        check_chain(space)

@@ -65,13 +65,15 @@ def _making(zoo: tasks.ZooSettings) -> str:
 def _make(zoo: tasks.ZooSettings, out: Path) -> Zoo:
     """The zoo that a recipe asks for."""
     if zoo.networks == "inr":
-        return fit(zoo.images, out, zoo.recipe, zoo.split, zoo.count, zoo.seed)
+        return fit(zoo.images, out, zoo.recipe, zoo.split, zoo.count, zoo.seed, activation=zoo.activation or "sine")
     assert zoo.count is not None  # ZooSettings asks for it
+    assert zoo.activation != "sine"  # and refuses this one
     return make(
         zoo.networks,
         out,
         images=zoo.images,
         networks=zoo.count,
+        activation=zoo.activation or "relu",
         epochs=zoo.epochs,
         train_count=zoo.train_count,
         seed=zoo.seed,

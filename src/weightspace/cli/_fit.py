@@ -9,6 +9,7 @@ import tyro
 
 from .. import zoo
 from .._errors import ZooError
+from ..space import mlp
 from ._command import console, continues
 
 __all__ = ["FitInrs", "fit"]
@@ -29,6 +30,8 @@ class FitInrs:
     recipe: str = "mnist-inrs"
     """How to fit: mnist-inrs or fmnist-inrs, as published, or fast-300 (a fifth of the steps, weights of another
     distribution)."""
+    activation: Literal["sine", "relu", "tanh"] = "sine"
+    """Of the INRs, 2-32-32-1 or, for colour images, 2-32-32-3: sine for SIRENs, as published."""
     count: int | None = None
     """Number of images, from the first one on; all of them by default."""
     split: Literal["train", "test", "all"] = "train"
@@ -41,7 +44,9 @@ class FitInrs:
 
     def run(self) -> None:
         """Read the images and fit."""
-        fitted = fit(self.images, self.out, self.recipe, self.split, self.count, self.seed, self.device)
+        fitted = fit(
+            self.images, self.out, self.recipe, self.split, self.count, self.seed, self.device, self.activation
+        )
         console.print(f"{len(fitted)} INRs in {self.out}", markup=False)
 
     def saved(self) -> str:
@@ -57,6 +62,7 @@ def fit(
     count: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    activation: str = "sine",
 ) -> zoo.Zoo:
     """Fits INRs to the first ``count`` images of a set.
 
@@ -82,6 +88,7 @@ def fit(
         out,
         labels=labels[:count],
         recipe=recipe,
+        space=None if activation == "sine" else mlp([2, 32, 32, 3 if images.ndim == 4 else 1], activation),
         seed=seed,
         splits=names,
         image_set=name,

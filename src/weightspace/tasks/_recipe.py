@@ -44,6 +44,7 @@ class ZooSettings:
         images: "mnist5k", "fashion-mnist", or a folder of IDX files.
         count: of INRs the number of images, from the first one on, None for all; of classifiers how many are trained.
         seed: of initial weights, hyper-parameters and splits.
+        activation: "sine" (INRs), "relu" or "tanh" (INRs and CNNs); None for sine of INRs and relu of the others.
         split: for INRs "train", "test" or "all", of IDX files; "all" keeps the official test images for testing.
         recipe: how INRs are fitted, by name.
         epochs: of classifiers; None for 10 of CNNs and 20 of transformers.
@@ -58,6 +59,7 @@ class ZooSettings:
     images: str = "mnist5k"
     count: int | None = None
     seed: int = 0
+    activation: Literal["sine", "relu", "tanh"] | None = None
     split: str = "train"
     recipe: str = "mnist-inrs"
     epochs: int | None = None
@@ -69,6 +71,8 @@ class ZooSettings:
         others = ("epochs", "train_count", "splits") if inr else ("split", "recipe")
         if foreign := [name for name in others if getattr(self, name) != getattr(ZooSettings, name)]:
             raise RecipeError(f"zoo: {', '.join(foreign)}: not for networks = {self.networks!r}")
+        if not inr and self.activation == "sine":
+            raise RecipeError(f"zoo: activation: 'sine' is for INRs, found networks = {self.networks!r}")
         if not inr and self.count is None:
             raise RecipeError(f"zoo: networks = {self.networks!r} needs a count: how many are to be trained")
         numbers = {name: getattr(self, name) for name in ("count", "epochs", "train_count")}

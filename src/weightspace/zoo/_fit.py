@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .._errors import ZooError
 from ..space import WeightFeatures, WeightSpace
+from ._any_grid import pixel_grid
 from ._cores import on_cores
-from ._grid import SirenGrid
 from ._recipe import FitRecipe
 
 __all__ = ["fit_range", "initial_weights"]
@@ -79,7 +79,7 @@ def _fit_chunk(
 ) -> tuple[WeightFeatures, Tensor, Tensor]:
     """Adam (Kingma & Ba, 2014) on every network; one that has reached ``stop_psnr`` is not changed any more."""
     batch, height, width, _ = images.shape
-    grid = SirenGrid(theta.space, height, width, batch, dtype=theta.dtype, device=theta.device)
+    grid = pixel_grid(theta.space, height, width, batch, dtype=theta.dtype, device=theta.device)
     grid.load(theta)
     targets = images.flatten(1, 2).mT.to(theta.dtype) / 255 - theta.space.output_offset
     (beta1, beta2), weights, gradient = recipe.betas, grid.weights, grid.gradient

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._errors import ZooError
 from ..space import WeightFeatures, WeightSpace
 
 __all__ = ["SirenGrid"]
@@ -32,9 +31,6 @@ class SirenGrid:
     Attributes:
         weights: ``[batch, num_parameters]``: for each layer the matrix ``[in + 1, out]``, biases in its last row.
         gradient: of each network's loss, laid out as ``weights``; filled by `loss_and_gradient`.
-
-    Raises:
-        ZooError: if the space is not a SIREN on two coordinates: a chain of layers with sines in between.
     """
 
     def __init__(
@@ -47,7 +43,7 @@ class SirenGrid:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        omegas = [*frequencies(space), 1.0]
+        omegas = [*(group.activation.omega for group in space.groups[1:-1]), 1.0]
         self.space = space
         widths, pixels = [group.size for group in space.groups], height * width
 
@@ -169,17 +165,3 @@ class _FirstLayer:
 
 def _pairs(views: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
     return [part for pair in views for part in pair]
-
-
-def frequencies(space: WeightSpace) -> list[float]:
-    """The omega of each hidden layer; ZooError for what is not a SIREN on the plane."""
-    hidden = space.groups[1:-1]
-    chain = [groups for below, above in pairwise(g.name for g in space.groups) for groups in ((above, below), (above,))]
-    sines = all(group.activation.name == "sine" for group in hidden)
-    if space.groups[0].size != 2 or not hidden or not sines or [p.groups for p in space.parameters] != chain:
-        raise ZooError(
-            f"only SIRENs with 2 inputs and at least one hidden layer can be fitted to images, found "
-            f"{space.summary()} with activations {[group.activation.name for group in hidden]}; "
-            "make the space with weightspace.siren([2, ..., channels])"
-        )
-    return [group.activation.omega for group in hidden]
