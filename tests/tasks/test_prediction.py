@@ -293,6 +293,7 @@ def runs(cnns, tmp_path_factory):
         Variant("mlp", "mlp", options=SMALL),
         Variant("boosting", "statistics-boosting"),
         Variant("forest", "statistics-forest"),
+        Variant("canonical", "canonical-boosting"),
     ]
     table = recipe("cnn-generalization", variants, scales=(0, 4))
     tasks.run_recipe(table, cnns, out, progress=False)
@@ -304,7 +305,7 @@ def metrics(folder, split="test"):
 
 
 def test_every_baseline_goes_through_one_recipe(runs, cnns):
-    for name in ("hnp-nfn", "monomial", "statnet", "mlp", "boosting", "forest"):
+    for name in ("hnp-nfn", "monomial", "statnet", "mlp", "boosting", "forest", "canonical"):
         found = metrics(runs / name / "seed0")
         assert set(found) == {"tau", "r2", "l1", "tau_scale_1e0", "tau_scale_1e4"}, name
         described = json.loads((runs / name / "seed0" / "recipe.json").read_text())
@@ -379,8 +380,13 @@ def test_trees_are_kept_and_predict_what_they_say(runs, cnns):
     before = (folder / "result.json").stat().st_mtime_ns
     variants = [Variant("forest", "statistics-forest")]
     table = recipe("cnn-generalization", variants, scales=(0, 4))
+    other = recipe("cnn-generalization", variants, scales=(0, 3))
     with pytest.raises(ws.EngineError, match="holds another run"):
-        tasks.run_recipe(dataclasses.replace(table, title="another"), cnns, runs.parent, progress=False)
+        tasks.run_recipe(other, cnns, runs.parent, progress=False)
+    more = dataclasses.replace(table, title="another", variants=(*table.variants, Variant("more", "mlp")))
+    tasks.run_recipe(more, cnns, runs.parent, variants=["forest"], progress=False)
+    stored = json.loads((folder / "recipe.json").read_text())["recipe"]
+    assert (stored["title"], len(stored["variants"]), stored["variant"]["name"]) == ("another", 2, "forest")
     task = table.task.task(cnns)
     model = tasks.Trees("statistics-forest", task, 0)
     model.fit()
@@ -406,11 +412,13 @@ def test_a_model_with_the_symmetry_does_not_move_along_orbits(runs):
 
     spread = {
         name: float(load_file(runs / name / "seed0" / "samples.safetensors")["orbit"].std(1).mean())
-        for name in ("hnp-nfn", "monomial", "mlp")
+        for name in ("hnp-nfn", "monomial", "mlp", "forest", "canonical")
     }
-    assert spread["monomial"] < 1e-5 < 1e-3 < min(spread["hnp-nfn"], spread["mlp"])
-    found = metrics(runs / "monomial" / "seed0")
-    assert found["tau_scale_1e4"] == pytest.approx(found["tau"], abs=0.02)
+    assert max(spread["monomial"], spread["canonical"]) < 1e-5
+    assert min(spread["hnp-nfn"], spread["mlp"], spread["forest"]) > 1e-3
+    for name in ("monomial", "canonical"):
+        found = metrics(runs / name / "seed0")
+        assert found["tau_scale_1e4"] == pytest.approx(found["tau"], abs=0.02)
 
 
 def test_classes_through_a_recipe(digits, tmp_path):

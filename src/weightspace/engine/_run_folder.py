@@ -106,8 +106,8 @@ class RunFolder:
         self.recipe = self.path / "recipe.json"
         self.environment = self.path / "environment.json"
 
-    def check(self, description: dict[str, Any], resume: bool) -> None:
-        """Refuse a folder that holds another run, or any run if it may not be resumed."""
+    def check(self, description: dict[str, Any], about: Mapping[str, Any], resume: bool) -> None:
+        """Refuse a folder that holds another run, or any run if it may not be resumed; ``about`` may differ."""
         if not self.recipe.exists():
             if self.checkpoint.exists() or self.result.exists():
                 raise EngineError(f"{self.path} holds a run without its recipe.json; choose another folder")
@@ -115,6 +115,7 @@ class RunFolder:
         if not resume:
             raise EngineError(f"{self.path} holds a run already; choose another folder, delete it or set resume=True")
         found = json.loads(self.recipe.read_text())
+        found["recipe"] = {key: value for key, value in found.get("recipe", {}).items() if key not in about}
         differences = list(_differences(description, {key: found.get(key) for key in description}))
         if differences:
             shown = "; ".join(differences[:4]) + ("; …" if len(differences) > 4 else "")
@@ -123,12 +124,17 @@ class RunFolder:
                 "Go on with the settings of that run, or choose another folder"
             )
 
-    def open(self, description: dict[str, Any], device: str, processes: int) -> None:
-        """Write what is asked for and where it runs."""
+    def describe(self, description: dict[str, Any], about: Mapping[str, Any]) -> None:
+        """Write what is asked for, and the newest ``about``."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not self.recipe.exists():
-            checksum = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-            self._write_json(self.recipe, {"sha256": checksum, **description})
+        checksum = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+        told = json.loads(json.dumps(description["recipe"] | dict(about), default=str))
+        written = {"sha256": checksum, **description, "recipe": told}
+        if not self.recipe.exists() or json.loads(self.recipe.read_text()) != written:
+            self._write_json(self.recipe, written)
+
+    def place(self, device: str, processes: int) -> None:
+        """Write where it runs."""
         self._write_json(self.environment, _environment(device, processes))
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:

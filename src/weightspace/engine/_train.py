@@ -32,6 +32,7 @@ def train(
     folder: str | os.PathLike[str],
     *,
     recipe: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
     resume: bool = True,
     progress: bool = True,
 ) -> Result:
@@ -57,6 +58,8 @@ def train(
         folder: where the run is kept; made if missing.
         recipe: what else describes the run, as JSON values. It is stored and, like model, task and settings, compared
             when the run is resumed.
+        about: further entries of the recipe that do not change the run, such as a title: stored anew by each call, not
+            compared.
         resume: whether a folder that holds a run may be continued; if not, it is refused.
         progress: whether to show a progress bar.
 
@@ -68,7 +71,7 @@ def train(
             the run goes on from the last periodic checkpoint.
     """
     run = RunFolder(folder)
-    accelerator, device = _open(run, describe_run(model, task, config, recipe), resume)
+    accelerator, device = _open(run, describe_run(model, task, config, recipe), about or {}, resume)
     task.to(accelerator.device)
     if run.result.exists():
         model.to(accelerator.device).eval()
@@ -89,6 +92,7 @@ def measure(
     fit: Callable[[], object],
     *,
     recipe: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
     resume: bool = True,
 ) -> Result:
     """A run without gradient steps, such as one of decision trees: fit at once, then measure as `train` does.
@@ -102,13 +106,14 @@ def measure(
         folder: where the run is kept; made if missing. A finished run in it is kept, and ``fit`` not called.
         fit: makes the model what it is.
         recipe: as for `train`.
+        about: as for `train`.
         resume: as for `train`.
 
     Raises:
         EngineError: if the folder holds another run.
     """
     run = RunFolder(folder)
-    accelerator, device = _open(run, describe_run(model, task, config, recipe), resume)
+    accelerator, device = _open(run, describe_run(model, task, config, recipe), about or {}, resume)
     if run.result.exists():
         return Result.load(folder)
     start = time.monotonic()
@@ -129,14 +134,18 @@ def measure(
     return result
 
 
-def _open(run: RunFolder, description: dict[str, Any], resume: bool) -> tuple["Accelerator", str]:
+def _open(
+    run: RunFolder, description: dict[str, Any], about: Mapping[str, Any], resume: bool
+) -> tuple["Accelerator", str]:
     """Processes and the name of their device, once the folder is free or may go on; a new run is written down."""
-    run.check(description, resume)
+    run.check(description, about, resume)
     accelerator = _accelerator()
     accelerator.wait_for_everyone()  # nobody writes before everybody has looked
     device = _device_name(accelerator.device)
-    if accelerator.is_main_process and not run.result.exists():
-        run.open(description, device, accelerator.num_processes)
+    if accelerator.is_main_process:
+        run.describe(description, about)
+        if not run.result.exists():
+            run.place(device, accelerator.num_processes)
     return accelerator, device
 
 

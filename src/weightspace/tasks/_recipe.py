@@ -88,8 +88,8 @@ class Variant:
 
     Attributes:
         name: of the row, and of its run folder.
-        architecture: as `weightspace.build` knows it; or one of `TREES`: "statistics-boosting", "statistics-forest"
-            and "probes-boosting" predict by trees.
+        architecture: as `weightspace.build` knows it; or one of `TREES`: "statistics-boosting", "statistics-forest",
+            "canonical-boosting" and "probes-boosting" predict by trees.
         k: networks predicted for each input (output capacity expansion).
         init_scale: initial value of the learned scales of the predicted changes.
         options: of the architecture: hidden, depth, dropout, ...

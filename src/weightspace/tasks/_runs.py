@@ -26,6 +26,9 @@ from ._trees import TREES, Trees
 
 __all__ = ["build_variant", "evaluate_run", "fit_recipe_of", "load_model", "run_recipe"]
 
+# what recipes tell about runs, without changing them: rows may be added and words changed while others are there
+_TOLD = ("title", "train", "variants", "seeds", "reduced", "reference", "published", "references", "protocol")
+
 
 def build_variant(
     variant: Variant,
@@ -97,7 +100,6 @@ def run_recipe(
     empty = [split for split in ("train", "validation", "test") if task.size(split) == 0]
     if empty:
         raise ZooError(f"{zoo.path}: the {empty[0]} split is empty; make the zoo with splits=(train, validation, test)")
-    # rounded: a resumed run is compared with its description, whatever the number of threads that summed it
     references = {name: round(task.factor * x, 3) for name, x in task.references().items()} | recipe.references
     folders = []
     for seed in seeds or recipe.seeds:
@@ -105,13 +107,14 @@ def run_recipe(
             folder = Path(out) / recipe.name / variant.name / f"seed{seed}"
             model = _model(variant, task, zoo.space, seed, task.theta["train"].to("cpu"))
             config = dataclasses.replace(recipe.train, seed=seed)
-            described = _describe(recipe, variant, seed, zoo, task) | {"references": references}
+            described = _describe(recipe, variant, seed, zoo, task)
+            about = {name: described.pop(name) for name in _TOLD} | {"references": references}
             if progress:
                 print(f"{recipe.name} / {variant.name} / seed {seed}", flush=True)
             if isinstance(model, Trees):
-                measure(model, task, config, folder, model.fit, recipe=described, resume=resume)
+                measure(model, task, config, folder, model.fit, recipe=described, about=about, resume=resume)
             else:
-                train(model, task, config, folder, recipe=described, resume=resume, progress=progress)
+                train(model, task, config, folder, recipe=described, about=about, resume=resume, progress=progress)
             folders.append(folder)
     return folders
 

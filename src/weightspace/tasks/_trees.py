@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from .._errors import RecipeError
 from ..models import StatisticsPredictor, weight_statistics
+from ..orbit import canonicalize
 from ..space import WeightFeatures
 from ._prediction import Prediction
 from ._probes import random_probes
@@ -22,9 +23,11 @@ __all__ = ["TREES", "Trees"]
 TREES: dict[str, Literal["boosting", "forest"]] = {
     "statistics-boosting": "boosting",
     "statistics-forest": "forest",
+    "canonical-boosting": "boosting",
     "probes-boosting": "boosting",
 }
-"""Baselines that recipes know as architectures: `weight_statistics`, or `random_probes`, into trees."""
+"""Baselines that recipes know as architectures: `weight_statistics` of the networks or of their canonical forms, or
+`random_probes`, into trees."""
 
 _EDGE = 1e-6  # accuracies that trees predict lie this far inside of 0 and 1, where logits are finite
 
@@ -40,6 +43,7 @@ class Trees(nn.Module):
     Raises:
         RecipeError: for a task that asks for changed networks.
         ZooError: for random probes of networks that cannot be run.
+        SymmetryError: once they grow, for networks without a canonical form.
         ModelError: if scikit-learn is not installed.
     """
 
@@ -50,7 +54,9 @@ class Trees(nn.Module):
         self.task = task
         self.classes = task.outputs if not task.targets["train"].is_floating_point() else None
         self.features: Callable[[WeightFeatures], Tensor] = weight_statistics
-        if architecture.startswith("probes"):
+        if architecture.startswith("canonical"):
+            self.features = _canonical_statistics
+        elif architecture.startswith("probes"):
             self.features = random_probes(task.zoo)
         target: Literal["regression", "classification"] = "regression" if self.classes is None else "classification"
         self.trees = StatisticsPredictor(TREES[architecture], target, seed).trees
@@ -68,3 +74,8 @@ class Trees(nn.Module):
 
     def _rows(self, theta: WeightFeatures) -> object:
         return self.features(theta.detach()).detach().double().cpu().numpy()
+
+
+def _canonical_statistics(theta: WeightFeatures) -> Tensor:
+    """`weight_statistics` of the canonical forms, which no symmetry changes, in double precision."""
+    return weight_statistics(canonicalize(theta.to(torch.float64)).theta)
