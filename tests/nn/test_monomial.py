@@ -114,3 +114,15 @@ def test_recurrent_networks_are_refused_where_they_must_be_run():
     for make in (ProbeFeatures, GradientFeatures):
         with pytest.raises(ws.ModelError, match=r"'loop' .* weights between two different neuron groups"):
             make(space, 1, 4)
+
+
+def test_gradients_of_directions_are_those_of_autograd():
+    x = torch.randn(3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(direction, x)
+    assert torch.autograd.gradgradcheck(direction, x)
+    (found,) = torch.autograd.grad(direction(x).pow(3).sum(), x)
+    (expected,) = torch.autograd.grad((x / x.norm(dim=-1, keepdim=True)).pow(3).sum(), x)
+    torch.testing.assert_close(found, expected)
+    zero = torch.zeros(2, 4, requires_grad=True)
+    direction(zero).sum().backward()
+    assert not zero.grad.any()

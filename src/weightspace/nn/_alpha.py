@@ -7,6 +7,7 @@ determinant for :math:`\varepsilon n < 1`, and for no larger :math:`\varepsilon`
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -187,16 +188,21 @@ class NeuronAlpha(nn.Module):
 
     def forward(self, x: WeightFeatures) -> GroupElement:
         """A batch of elements, whose scales [batch, n, channels] differ between the channels."""
-        entries = [invariant_entries(t, scales) for t, scales in zip(x.tensors, self._scales, strict=True)]
+        read: dict[int, set[int]] = {}
+        for i, axis in itertools.chain.from_iterable(self._reads.values()):
+            read.setdefault(i, set()).add(axis)
+        means = {i: _means(invariant_entries(x.tensors[i], self._scales[i]), axes) for i, axes in read.items()}
         element: GroupElement = {g.name: Monomial() for g in self.group.space.groups}
         for net, (name, reads) in zip(self.nets, self._reads.items(), strict=True):
-            features = torch.cat([_mean_but(entries[i], axis) for i, axis in reads], dim=-1)
+            features = torch.cat([means[i][axis] for i, axis in reads], dim=-1)
             scale = 1 + self.eps[name] * _sines(net(features))
             element[name] = Monomial(None, scale)
         return element
 
 
-def _mean_but(x: Tensor, axis: int) -> Tensor:
-    """[batch, size of one axis, channels]: the mean over all other axes."""
-    others = [i for i in range(1, x.dim() - 1) if i != axis]
-    return x.mean(others) if others else x
+def _means(x: Tensor, axes: set[int]) -> dict[int, Tensor]:
+    """For each of some axes [batch, its size, channels]: the mean over all others, first over those of none of them."""
+    rest = [i for i in range(1, x.dim() - 1) if i not in axes]
+    x = x.mean(rest, keepdim=True) if rest else x
+    others = {axis: [i for i in range(1, x.dim() - 1) if i != axis] for axis in axes}
+    return {axis: x.mean(over) if over else x for axis, over in others.items()}

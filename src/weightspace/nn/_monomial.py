@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,11 +16,36 @@ __all__ = ["InvariantEntries", "Modulated", "MonomialActivation", "invariant_ent
 
 def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries channels"]:
     """``x / |x|`` over the channels, and zero, with zero gradient, at zero: exactly invariant under positive scales."""
-    largest = x.detach().abs().amax(-1, keepdim=True)  # first of order one, so that no square under- or overflows
-    y = x / torch.where(largest > 0, largest, 1)
-    square = y.square().sum(-1, keepdim=True)
-    out: Tensor = y * torch.where(largest > 0, torch.where(largest > 0, square, 1).rsqrt(), 0)
+    out: Tensor = _Unit.apply(x)  # type: ignore[no-untyped-call]
     return out
+
+
+def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The unit vectors, and one over the norms."""
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    scale = torch.where(largest > 0, largest, 1)
+    y = x / scale  # of order one, so that no square under- or overflows
+    inverse = torch.where(largest > 0, y.square().sum(-1, keepdim=True), 1).rsqrt() * (largest > 0)
+    return y * inverse, inverse / scale
+
+
+class _Unit(torch.autograd.Function):
+    """Half the passes over memory of what autograd makes of `_unit`; second derivatives go through that."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        u, inverse = _unit(x)
+        ctx.save_for_backward(x, u, inverse)
+        return u
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x, u, inverse = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            u, inverse = _unit(x)
+        along = (gradient * u).sum(-1, keepdim=True)
+        out: Tensor = torch.addcmul(gradient, u, along, value=-1) * inverse
+        return out
 
 
 def scales_of(space: WeightSpace, symmetry: SymmetryGroup) -> list[set[str]]:
