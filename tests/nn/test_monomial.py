@@ -123,6 +123,8 @@ def test_gradients_of_directions_are_those_of_autograd():
     (found,) = torch.autograd.grad(direction(x).pow(3).sum(), x)
     (expected,) = torch.autograd.grad((x / x.norm(dim=-1, keepdim=True)).pow(3).sum(), x)
     torch.testing.assert_close(found, expected)
-    zero = torch.zeros(2, 4, requires_grad=True)
-    direction(zero).sum().backward()
-    assert not zero.grad.any()
+    for size in (0.0, 1e-40, 1e-37):  # 1e-40 has no finite inverse
+        small = torch.tensor([[1.0, -2.0, 3.0, 0.0]]).mul(size).requires_grad_()
+        direction(small).sum().backward()
+        assert small.grad.isfinite().all()
+        assert small.grad.any() == (size == 1e-37)

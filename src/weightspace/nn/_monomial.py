@@ -21,12 +21,12 @@ def unit(x: Float[Tensor, "*entries channels"]) -> Float[Tensor, "*entries chann
 
 
 def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The unit vectors, and one over the norms."""
+    """The unit vectors, and one over the norms; 0 where these are so small that it would not be finite."""
     largest = x.detach().abs().amax(-1, keepdim=True)
     scale = torch.where(largest > 0, largest, 1)
     y = x / scale  # of order one, so that no square under- or overflows
     inverse = torch.where(largest > 0, y.square().sum(-1, keepdim=True), 1).rsqrt() * (largest > 0)
-    return y * inverse, inverse / scale
+    return y * inverse, torch.where(largest >= torch.finfo(x.dtype).tiny, inverse / scale, 0)
 
 
 class _Unit(torch.autograd.Function):
