@@ -435,6 +435,37 @@ def test_classes_through_a_recipe(digits, tmp_path):
     assert tasks.evaluate_run(tmp_path / "tiny" / "dws" / "seed0", digits).keys() == {"accuracy"}
 
 
+def test_a_run_keeps_its_classes_on_zoos_with_fewer_or_other_ones(digits, tmp_path):
+    (folder,) = tasks.run_recipe(
+        recipe("inr-classification", [Variant("dws", "dws", options=SMALL)]), digits, tmp_path, progress=False
+    )
+    file = folder / "recipe.json"
+    stored = json.loads(file.read_text())
+    assert stored["recipe"]["classes"] == list(range(10))
+    few = torch.arange(4, 10)  # of the classes 4 to 9
+    labels = digits.metadata["label"][few]
+
+    def other(name, labels):
+        return zoo.write_zoo(tmp_path / name, digits.weights[few], columns={"label": labels}, splits=(0, 0, 6))
+
+    found = tasks.evaluate_run(folder, other("few", labels))["accuracy"]
+    predicted = tasks.load_model(folder)(digits.weights[few]).argmax(1).numpy()
+    assert found == pytest.approx((predicted == labels).mean())
+    with pytest.raises(ws.ZooError, match=r"expected the classes 0, 1, .*9, found 11, 12 too; leave"):
+        tasks.evaluate_run(folder, other("more", [4, 5, 11, 7, 8, 12]))
+    with pytest.raises(ws.ZooError, match=r"expected the classes 0, 1, .* found '4', '5'"):
+        tasks.evaluate_run(folder, other("texts", [str(label) for label in labels]))
+    del stored["recipe"]["classes"]  # as former versions wrote it
+    file.write_text(json.dumps(stored))
+    assert tasks.evaluate_run(folder, digits) == pytest.approx(metrics(folder))
+    with pytest.raises(ws.RecipeError, match=r"does not tell its 10 classes, and .*few has 6; measure it"):
+        tasks.evaluate_run(folder, zoo.load(tmp_path / "few"))
+    tasks.run_recipe(
+        recipe("inr-classification", [Variant("dws", "dws", options=SMALL)]), digits, tmp_path, progress=False
+    )
+    assert json.loads(file.read_text())["recipe"]["classes"] == list(range(10))
+
+
 def test_several_networks_and_options_of_trees_are_refused(cnns, digits, tmp_path):
     table = recipe("cnn-generalization", [Variant("dws", "dws", k=2)])
     with pytest.raises(ws.RecipeError, match="k = 2 networks, but the task asks for numbers"):

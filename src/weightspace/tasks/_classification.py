@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._errors import RecipeError
+from .._errors import RecipeError, ZooError
 from ..augment import Augmentation, Mixup
 from ..zoo import Zoo
 from ._augment import AugmentSettings
@@ -24,15 +25,17 @@ class InrClassification(Prediction):
     """The class of the image that each INR shows; the loss is the cross-entropy, the metric the accuracy.
 
     Args:
-        zoo: INRs with a column of classes. All values of the column are classes, in their order.
+        zoo: INRs with a column of classes.
         column: name of the column.
+        classes: the values that are classes, those that a model was trained on; by default all of the column.
+            Outputs stand for them in increasing order.
         augment: changes the networks of each training step.
         mixup: mixes them, and their classes, afterwards.
         smoothing: the share of a training target that goes to all classes alike (Szegedy et al., 2016, arXiv
             1512.00567); 0.1 in Shamsian et al. (2024, arXiv 2402.04081).
 
     Raises:
-        ZooError: if the zoo has no such column.
+        ZooError: if the zoo has no such column, or it has other values than ``classes``.
         RecipeError: for smoothing outside of [0, 1].
     """
 
@@ -46,6 +49,7 @@ class InrClassification(Prediction):
         zoo: Zoo,
         column: str = "label",
         *,
+        classes: Sequence[object] | None = None,
         augment: Augmentation | None = None,
         mixup: Mixup | None = None,
         smoothing: float = 0.0,
@@ -53,7 +57,13 @@ class InrClassification(Prediction):
         if not 0 <= smoothing <= 1:
             raise RecipeError(f"smoothing: expected a number from 0 to 1, found {smoothing}")
         self.smoothing = smoothing
-        self.classes = np.unique(column_of(zoo, column))
+        values = column_of(zoo, column)
+        self.classes = np.unique(values if classes is None else np.asarray(classes))
+        if unknown := sorted(set(values.tolist()) - set(self.classes.tolist())):
+            raise ZooError(
+                f"{zoo.path}: column {column!r}: expected the classes {_some(self.classes.tolist())}, found "
+                f"{_some(unknown)} too; leave networks of other classes out, or train on a zoo that has them"
+            )
         self.outputs = len(self.classes)
         super().__init__(zoo, column, augment=augment, mixup=mixup)
 
@@ -103,8 +113,12 @@ class InrClassificationSettings(TaskSettings):
     mixup: Mixup | None = None
     smoothing: float = 0.0
 
-    def task(self, zoo: Zoo) -> InrClassification:
-        """The task on the networks of a zoo."""
-        return InrClassification(
-            zoo, self.column, augment=self.augment.chain(), mixup=self.mixup, smoothing=self.smoothing
-        )
+    def task(self, zoo: Zoo, classes: Sequence[object] | None = None) -> InrClassification:
+        """The task on the networks of a zoo, with its classes or those given."""
+        changes: dict[str, Any] = {"augment": self.augment.chain(), "mixup": self.mixup}
+        return InrClassification(zoo, self.column, classes=classes, smoothing=self.smoothing, **changes)
+
+
+def _some(values: Sequence[object], shown: int = 12) -> str:
+    """The first of them, for messages."""
+    return ", ".join(map(repr, values[:shown])) + (", …" if len(values) > shown else "")

@@ -19,6 +19,7 @@ from ..models import build
 from ..nn import OutputCapacityExpansion
 from ..space import WeightFeatures, WeightSpace, from_description
 from ..zoo import FitRecipe, Zoo
+from ._classification import InrClassification, InrClassificationSettings
 from ._editing import EditingSettings
 from ._recipe import Recipe, Variant, structure
 from ._task import RecipeTask, TaskSettings
@@ -108,7 +109,7 @@ def run_recipe(
             model = _model(variant, task, zoo.space, seed, task.theta["train"].to("cpu"))
             config = dataclasses.replace(recipe.train, seed=seed)
             described = _describe(recipe, variant, seed, zoo, task)
-            about = {name: described.pop(name) for name in _TOLD} | {"references": references}
+            about = {name: described.pop(name) for name in _TOLD} | {"references": references} | _classes(task)
             if progress:
                 print(f"{recipe.name} / {variant.name} / seed {seed}", flush=True)
             if isinstance(model, Trees):
@@ -161,12 +162,36 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
 def evaluate_run(
     folder: str | os.PathLike[str], zoo: Zoo, split: Split = "test", *, batch_size: int = 64
 ) -> dict[str, float]:
-    """The metrics of a trained run on a split of any zoo of the same space."""
+    """The metrics of a trained run on a split of any zoo of the same space.
+
+    Classes are those that the run was trained on: the zoo may lack some of them.
+
+    Raises:
+        RecipeError: as `load_model`; for a run of former versions, which did not store its classes, if the zoo has
+            another number of them.
+        ZooError: if the zoo lacks what the task needs, or has a class that the run does not know.
+    """
     described = _described(folder)
     model = load_model(folder, zoo.space)
-    settings: Any = TaskSettings  # cattrs finds the kind
-    task: RecipeTask = structure(described["task"], settings, str(folder)).task(zoo)
+    kind: Any = TaskSettings  # cattrs finds the kind
+    settings = structure(described["task"], kind, str(folder))
+    task: RecipeTask
+    if isinstance(settings, InrClassificationSettings):
+        task = settings.task(zoo, described.get("classes"))
+        if task.outputs != described["outputs"]:
+            raise RecipeError(
+                f"{os.fspath(folder)} does not tell its {described['outputs']} classes, and {zoo.path} has "
+                f"{task.outputs}; measure it on a zoo with all of them, or call run_recipe again with the zoo that it "
+                "was trained on, which adds them"
+            )
+    else:
+        task = settings.task(zoo)
     return task.evaluate(model, split, batch_size)
+
+
+def _classes(task: RecipeTask) -> dict[str, Any]:
+    """The values that the outputs of a classifier stand for; told and not compared, as older runs lack them."""
+    return {"classes": task.classes.tolist()} if isinstance(task, InrClassification) else {}
 
 
 def fit_recipe_of(folder: str | os.PathLike[str]) -> FitRecipe:
