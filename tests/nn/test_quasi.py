@@ -181,9 +181,32 @@ def test_safe_eps_bounds_condition_numbers():
         singular = torch.linalg.svdvals(matrices)
         assert math.isclose(singular.max() / singular.min(), condition, rel_tol=1e-9)
     assert safe_eps(CHAIN.symmetry(), 3.0) == {"hidden1": 0.5, "hidden2": 0.5}
-    for condition in (1.0, 0.5, math.inf, math.nan):
-        with pytest.raises(ws.ModelError, match="condition: expected a finite number larger than 1"):
+    for condition in (1.0, 0.5, math.inf, math.nan, 1e9, "3"):
+        with pytest.raises(
+            ws.ModelError, match=r"condition: expected a number larger than 1 and at most 100000, found"
+        ):
             safe_eps(CHAIN.symmetry(), condition)
+
+
+@pytest.mark.parametrize(
+    "space", [CHAIN, LINEAR, attention_space(coordinates=64)], ids=["chain", "linear", "attention"]
+)
+@pytest.mark.parametrize("spectral", [False, True])
+def test_the_largest_eps_is_safe_in_single_precision(space, spectral):
+    group = space.symmetry()
+    layer = ws.QuasiEquivariant(
+        nn.Identity(), group, 1, 1, eps=safe_eps(group, 1e5, spectral=spectral), spectral=spectral
+    )
+    last = layer.alpha.net[-1]
+    with torch.no_grad():  # sines of exactly -1, of all entries
+        last.weight.zero_()
+        last.bias.fill_(-math.pi / 2)
+    for part in layer.alpha(space.sample(2)).values():
+        if isinstance(part, Linear):
+            assert (torch.linalg.det(part.matrix) > 0).all()
+            assert torch.linalg.svdvals(part.matrix.double()).amin() > 1e-5
+        elif part.scale is not None:
+            assert (part.scale > 1e-5).all()
 
 
 @pytest.mark.parametrize("spectral", [False, True])
@@ -205,16 +228,57 @@ def test_alpha_stays_in_the_identity_component(spectral):
 
 
 def test_an_unsafe_eps_is_refused():
-    for eps in (0.0, -0.1, 1.0, math.nan):
-        with pytest.raises(ws.ModelError, match="'hidden1' it must lie between 0 and 1, which are left out"):
+    for eps in (0.0, -0.1, 1.0, 1 - 1e-9, math.nan, "a"):
+        with pytest.raises(ws.ModelError, match=r"'hidden1' expected a number above 0 and at most 0\.99998, or"):
             quasi(CHAIN, eps=eps)
-    with pytest.raises(ws.ModelError, match=r"'hidden1' it must lie between 0 and 0\.25, which are left out"):
+    with pytest.raises(ws.ModelError, match=r"'hidden1' expected a number above 0 and at most 0\.249995, or"):
         quasi(LINEAR, eps=0.25)
     quasi(LINEAR, eps=0.9, spectral=True)
-    with pytest.raises(ws.ModelError, match="eps: expected one for each of hidden1, hidden2, found hidden1"):
-        quasi(CHAIN, eps={"hidden1": 0.5})
+    quasi(CHAIN, eps=safe_eps(CHAIN.symmetry(), 1e5))
+    for found, eps in (("hidden1", {"hidden1": 0.5}), ("1", {1: 0.5}), ("none", {})):
+        with pytest.raises(ws.ModelError, match=f"eps: expected one for each of hidden1, hidden2, found {found}"):
+            quasi(CHAIN, eps=eps)
     with pytest.raises(ws.ModelError, match="form: expected 'layer' or 'channel'"):
         quasi(CHAIN, form="neuron")
+
+
+def test_arguments_that_are_out_of_range_are_refused():
+    group = CHAIN.symmetry()
+    for name, value in (("hidden", 0), ("hidden", -1), ("hidden", 2.5), ("out_channels", 0), ("in_channels", "1")):
+        with pytest.raises(ws.ModelError, match=f"{name}: expected a positive whole number, found {value!r}"):
+            ws.QuasiEquivariant(mixing(1, 4), group, **{"in_channels": 1, "out_channels": 4, name: value})
+    with pytest.raises(ws.ModelError, match="out_channels: expected 4, which beta gives, found 5"):
+        ws.QuasiEquivariant(EquivariantLinear(CHAIN, 1, 4, symmetry=group), group, 1, 5)
+    for form in ("layer", "channel"):
+        layer = ws.QuasiEquivariant(mixing(1, 4), group, 1, 5, form=form)
+        with pytest.raises(ws.ModelError, match="beta: expected 5 channels, as out_channels says, found 4"):
+            layer(CHAIN.sample(2))
+    with pytest.raises(ws.ModelError, match="form='channel': out_channels: expected at least 2, found 1"):
+        quasi(CHAIN, out_channels=1, form="channel")
+    for call in (safe_eps, lambda group: ws.QuasiEquivariant(mixing(1, 4), group, 1, 4)):
+        with pytest.raises(ws.ModelError, match="group: expected a symmetry group, found 'monomial'"):
+            call("monomial")
+    with pytest.raises(ws.ModelError, match="layer: expected a QuasiEquivariant layer, found EquivariantLinear"):
+        ws.quasi_cocycle(EquivariantLinear(CHAIN, 1, 4, symmetry=group), group.sample(2), CHAIN.sample(2))
+
+
+@pytest.mark.parametrize("space", [CHAIN, attention_space()], ids=["chain", "attention"])
+@pytest.mark.parametrize("form", ["layer", "channel"])
+def test_a_batch_of_no_networks_gives_none(space, form):
+    for spectral in (False, True):
+        out = quasi(space, form=form, spectral=spectral)(networks(space, 2)[torch.arange(0)])
+        assert len(out) == 0
+        assert out.channels == 4
+
+
+@pytest.mark.parametrize("form", ["layer", "channel"])
+def test_huge_weights_give_finite_outputs_and_gradients(form):
+    """Their variance is infinite in single precision."""
+    layer = quasi(CHAIN, form=form).float()
+    out = layer(networks(CHAIN).map(lambda t: 1e30 * t).to(torch.float32))
+    assert all(t.isfinite().all() for t in out.tensors)
+    (out.flatten() * 1e-30).sum().backward()
+    assert all(p.grad.isfinite().all() for p in layer.alpha.parameters())
 
 
 def test_features_of_another_space_are_refused():

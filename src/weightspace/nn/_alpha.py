@@ -2,7 +2,8 @@ r"""Maps from weight features into the identity component of a group: the α of 
 
 Scales are :math:`1 + \varepsilon \sin(\cdot)`, and positive as :math:`\varepsilon < 1`. Matrices are
 :math:`I + \varepsilon \sin(\cdot)`; as the sines make a matrix of norm at most n, they are invertible and of positive
-determinant for :math:`\varepsilon n < 1`, and for no larger :math:`\varepsilon` in general.
+determinant for :math:`\varepsilon n < 1`, and for no larger :math:`\varepsilon` in general. Single precision, in which
+:math:`1 - \varepsilon` becomes 0 already before :math:`\varepsilon` is 1, needs some distance from these bounds.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ._statistics import NUM_STATISTICS, weight_statistics
 
 __all__ = ["NeuronAlpha", "StatisticsAlpha", "check_eps", "safe_eps"]
 
+_WORST = 1e5  # condition number of scales and matrices that single precision still represents with two digits
+
 
 def safe_eps(group: SymmetryGroup, condition: float = 3.0, *, spectral: bool = False) -> dict[str, float]:
     r"""The largest ε for each neuron group with which no scales and no matrix are conditioned worse than a bound.
@@ -33,12 +36,12 @@ def safe_eps(group: SymmetryGroup, condition: float = 3.0, *, spectral: bool = F
 
     Args:
         group: the group.
-        condition: κ, larger than 1.
+        condition: κ, larger than 1 and at most 1e5: single precision does not tell worse matrices from singular ones.
         spectral: whether matrices of sines are divided by their largest singular value where that is above 1.
 
     Raises:
         SymmetryError: for a group without scales and matrices near the identity, with the reason.
-        ModelError: for a condition that is not larger than 1.
+        ModelError: for another condition, or something else than a group.
 
     Example:
         >>> import weightspace as ws
@@ -47,31 +50,35 @@ def safe_eps(group: SymmetryGroup, condition: float = 3.0, *, spectral: bool = F
         >>> safe_eps(ws.mlp([2, 8, 1], activation="identity").symmetry())
         {'hidden1': 0.0625}
     """
-    if not (condition > 1 and math.isfinite(condition)):
-        raise ModelError(f"condition: expected a finite number larger than 1, found {condition!r}")
+    if not isinstance(condition, int | float) or not 1 < condition <= _WORST:
+        raise ModelError(f"condition: expected a number larger than 1 and at most {_WORST:g}, found {condition!r}")
     largest = (condition - 1) / (condition + 1)
     return {name: largest * bound for name, bound in _bounds(group, spectral).items()}
 
 
 def check_eps(group: SymmetryGroup, eps: float | Mapping[str, float] | None, spectral: bool) -> dict[str, float]:
     """ε for each neuron group, refused where it could leave the identity component; `safe_eps` if None."""
-    bounds = _bounds(group, spectral)
     if eps is None:
         return safe_eps(group, spectral=spectral)
-    given = dict(eps) if isinstance(eps, Mapping) else dict.fromkeys(bounds, eps)
-    if given.keys() != bounds.keys():
-        raise ModelError(f"eps: expected one for each of {', '.join(bounds)}, found {', '.join(given) or 'none'}")
-    for name, bound in bounds.items():
-        if not 0 < given[name] < bound:
+    highest = safe_eps(group, _WORST, spectral=spectral)
+    given = dict(eps) if isinstance(eps, Mapping) else dict.fromkeys(highest, eps)
+    if given.keys() != highest.keys():
+        found = ", ".join(map(str, given)) or "none"
+        raise ModelError(f"eps: expected one for each of {', '.join(highest)}, found {found}")
+    for name, bound in highest.items():
+        if not isinstance(given[name], int | float) or not 0 < given[name] <= bound:
             raise ModelError(
-                f"eps: on neuron group {name!r} it must lie between 0 and {bound:g}, which are left out, or scales and "
-                f"matrices may become singular; found {given[name]!r}. safe_eps(group) gives values that are safe"
+                f"eps: on neuron group {name!r} expected a number above 0 and at most {bound:.8g}, or scales and "
+                f"matrices may become singular in single precision; found {given[name]!r}. safe_eps(group) gives "
+                "values that are safe"
             )
     return given
 
 
 def _bounds(group: SymmetryGroup, spectral: bool) -> dict[str, float]:
-    """For each neuron group with scales or matrices the number below which every ε is safe."""
+    """For each neuron group with scales or matrices the number below which every ε is safe but for rounding."""
+    if not isinstance(group, SymmetryGroup):
+        raise ModelError(f"group: expected a symmetry group, found {group!r}; space.symmetry() gives one")
     moving = [g for g in group.space.groups if _component(group, g.name) != TRIVIAL]
     if not moving:
         raise SymmetryError(_why_discrete(group))
@@ -120,7 +127,9 @@ class StatisticsAlpha(nn.Module):
     def forward(self, theta: WeightFeatures) -> GroupElement:
         """A batch of elements."""
         # rescaled networks can have huge statistics, of whose sines rounding would leave noise
-        sines = _sines(self.net(torch.asinh(weight_statistics(theta))))
+        statistics = weight_statistics(theta)
+        largest = torch.finfo(statistics.dtype).max  # the sine of infinity, of huge weights' variances, is not a number
+        sines = _sines(self.net(torch.asinh(statistics.clamp(-largest, largest))))
         element: GroupElement = {g.name: Monomial() for g in self.group.space.groups}
         parts = sines.split([math.prod(shape) for shape in self._shapes.values()], dim=1)
         for (name, shape), part in zip(self._shapes.items(), parts, strict=True):
@@ -161,6 +170,10 @@ class NeuronAlpha(nn.Module):
         channels: of the weight features, at least 2: the direction of a single channel is its sign.
         hidden: width of the scaling networks.
         eps: for each neuron group with scales or matrices; the latter stay as they are.
+
+    Raises:
+        SymmetryError: for a group with general matrices alone.
+        ModelError: for a single channel.
     """
 
     def __init__(self, group: SymmetryGroup, channels: int, hidden: int, eps: Mapping[str, float]) -> None:
@@ -172,6 +185,11 @@ class NeuronAlpha(nn.Module):
         if not self.eps:
             raise SymmetryError(
                 f"form='channel' has scales alone, and the group on {space.summary()} has none, only general matrices"
+            )
+        if channels < 2:
+            raise ModelError(
+                f"form='channel': out_channels: expected at least 2, found {channels}: it changes the proportions of "
+                "channels. form='layer' takes one"
             )
         self._scales = scales_of(space, group)
         self._reads: dict[str, list[tuple[int, int]]] = {name: [] for name in self.eps}

@@ -43,7 +43,7 @@ class QuasiEquivariant(nn.Module):
         beta: the equivariant layer, or several in a row.
         group: the group that it respects.
         in_channels: channels of its input.
-        out_channels: channels of its output.
+        out_channels: channels of its output; at least 2 for the channel form.
         form: "layer" or "channel".
         hidden: width of the scaling networks; 128 for the one of the layer form, 32 for those of the channel form, if
             None.
@@ -53,7 +53,8 @@ class QuasiEquivariant(nn.Module):
 
     Raises:
         SymmetryError: if the group is discrete (permutations, signs: SIREN and tanh), with the reason.
-        ModelError: for an ε with which the identity component could be left, or an unknown form.
+        ModelError: for an ε with which the identity component could be left, an unknown form, or numbers of channels
+            that β does not have.
 
     Example:
         >>> import weightspace as ws
@@ -80,20 +81,28 @@ class QuasiEquivariant(nn.Module):
         super().__init__()
         if form not in get_args(QuasiForm):
             raise ModelError(f"form: expected 'layer' or 'channel', found {form!r}")
-        self.group, self.in_channels, self.form = group, in_channels, form
         known = check_eps(group, eps, spectral)
+        for name, number in {"in_channels": in_channels, "out_channels": out_channels, "hidden": hidden}.items():
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise ModelError(f"{name}: expected a positive whole number, found {number!r}")
+        if (found := getattr(beta, "out_channels", out_channels)) != out_channels:
+            raise ModelError(f"out_channels: expected {found}, which beta gives, found {out_channels}")
+        self.group, self.in_channels, self.out_channels, self.form = group, in_channels, out_channels, form
         self.beta = beta
+        width = hidden or (128 if form == "layer" else 32)
         with torch.random.fork_rng(devices=[]):  # a network has the same other weights with and without α
             self.alpha: StatisticsAlpha | NeuronAlpha = (
-                StatisticsAlpha(group, in_channels, hidden or 128, known, spectral)
+                StatisticsAlpha(group, in_channels, width, known, spectral)
                 if form == "layer"
-                else NeuronAlpha(group, out_channels, hidden or 32, known)
+                else NeuronAlpha(group, out_channels, width, known)
             )
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Applies the layer."""
         check_space(self.group.space, theta, self.in_channels)
         x: WeightFeatures = self.beta(theta)
+        if x.channels != self.out_channels:
+            raise ModelError(f"beta: expected {self.out_channels} channels, as out_channels says, found {x.channels}")
         if self.form == "layer":
             return self.group.act(self.alpha(theta), x)
         return self.group.restricted(linear=False).act(self.alpha(x), x)
@@ -115,6 +124,9 @@ def quasi_cocycle(layer: QuasiEquivariant, element: GroupElement, theta: WeightF
         A batch of B elements. It satisfies the cocycle identity :math:`(hg)'_\theta = h'_{g\theta}\, g'_\theta`, and
         for layers one after another the elements do too: g' of the first is the g of the second.
 
+    Raises:
+        ModelError: for another layer.
+
     Example:
         >>> import torch, weightspace as ws
         >>> from weightspace.nn import EquivariantLinear
@@ -126,6 +138,8 @@ def quasi_cocycle(layer: QuasiEquivariant, element: GroupElement, theta: WeightF
         >>> bool((layer(group.act(g, theta)) - moved).flatten().abs().max() < 1e-12)
         True
     """
+    if not isinstance(layer, QuasiEquivariant):
+        raise ModelError(f"layer: expected a QuasiEquivariant layer, found {type(layer).__name__}")
     if layer.form == "channel":
         return element
     group = layer.group

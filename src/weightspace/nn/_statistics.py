@@ -33,8 +33,8 @@ def weight_statistics(theta: WeightFeatures) -> Float[Tensor, "batch features"]:
     """
     parts = []
     for tensor in theta.tensors:
-        entries = tensor.reshape(len(theta), -1, theta.channels)
-        count = entries.shape[1]
+        count = math.prod(tensor.shape[1:-1])
+        entries = tensor.reshape(len(theta), count, theta.channels)
         mean = entries.mean(1, keepdim=True)
         variance = (entries - mean).square().sum(1, keepdim=True) / max(1, count - 1)
         # torch.quantile takes neither bfloat16 nor more than 2^24 entries
