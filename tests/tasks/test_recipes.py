@@ -1,8 +1,10 @@
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 import weightspace as ws
 from weightspace import tasks, zoo
@@ -229,6 +231,29 @@ def test_what_is_no_run_is_refused(run, digits, tmp_path):
     (unfinished / "recipe.json").write_text((run[2] / "recipe.json").read_text())
     with pytest.raises(ws.RecipeError, match=r"no best\.safetensors"):
         tasks.load_model(unfinished)
+
+
+def test_weights_that_are_damaged_or_of_another_model_are_refused_by_name(run, digits, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(run[2], folder)
+    file = folder / "best.safetensors"
+    whole = file.read_bytes()
+    state = load_file(file)
+    name = next(iter(state))
+    for content, message in (
+        (b"nothing", "cannot be read"),
+        (whole[:-100], "cannot be read"),
+        (save({"x": torch.zeros(2)}), "holds another model than recipe.json says"),
+        (save(state | {"x": torch.zeros(2)}), r"\(1 differences\): x: expected none, found \[2\]; delete"),
+        (save(state | {name: torch.zeros(1, 2, 9)}), rf"{name}: expected .*, found \[1, 2, 9\]"),
+    ):
+        file.write_bytes(content)
+        for use in (lambda: tasks.load_model(folder), lambda: tasks.evaluate_run(folder, digits)):
+            with pytest.raises(ws.RecipeError, match=rf"best\.safetensors.*{message}") as caught:
+                use()
+            assert "\n" not in str(caught.value)
+    file.write_bytes(whole)
+    tasks.load_model(folder)
 
 
 def test_an_editor_learns(digits, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -109,7 +110,9 @@ def run_recipe(
             model = _model(variant, task, zoo.space, seed, task.theta["train"].to("cpu"))
             config = dataclasses.replace(recipe.train, seed=seed)
             described = _describe(recipe, variant, seed, zoo, task)
-            about = {name: described.pop(name) for name in _TOLD} | {"references": references} | _classes(task)
+            about = {name: described.pop(name) for name in _TOLD} | {"references": references}
+            if isinstance(task, InrClassification):
+                about["classes"] = task.classes.tolist()  # what outputs stand for; not compared, older runs lack them
             if progress:
                 print(f"{recipe.name} / {variant.name} / seed {seed}", flush=True)
             if isinstance(model, Trees):
@@ -139,7 +142,7 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
         space: the space of the networks it is to be applied to; refused if it is not the one it was trained for.
 
     Raises:
-        RecipeError: if the folder is no run of a recipe, has no trained weights yet, or is for another space.
+        RecipeError: if the folder is no run of a recipe, has no weights or damaged ones, or is for another space.
     """
     described = _described(folder)
     trained = from_description(described["space"])
@@ -155,8 +158,23 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
     if not weights.is_file():
         raise RecipeError(f"{os.fspath(folder)} has no best.safetensors: train it first")
     model = build_variant(variant, trained, seed=0, outputs=described.get("outputs"))
-    model.load_state_dict(load_file(weights))
+    _load(model, weights)
     return model.eval()
+
+
+def _load(model: nn.Module, file: Path) -> None:
+    try:
+        state = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise RecipeError(f"{file} cannot be read ({error}); delete the folder and train again") from error
+    own, found = ({name: list(tensor.shape) for name, tensor in each.items()} for each in (model.state_dict(), state))
+    if wrong := sorted(name for name in own | found if own.get(name) != found.get(name)):
+        expected, there = (shapes.get(wrong[0], "none") for shapes in (own, found))
+        raise RecipeError(
+            f"{file} holds another model than recipe.json says ({len(wrong)} differences): {wrong[0]}: expected "
+            f"{expected}, found {there}; delete the folder and train again"
+        )
+    model.load_state_dict(state)
 
 
 def evaluate_run(
@@ -167,31 +185,21 @@ def evaluate_run(
     Classes are those that the run was trained on: the zoo may lack some of them.
 
     Raises:
-        RecipeError: as `load_model`; for a run of former versions, which did not store its classes, if the zoo has
-            another number of them.
+        RecipeError: as `load_model`; for a run without stored classes, if the zoo has another number of them.
         ZooError: if the zoo lacks what the task needs, or has a class that the run does not know.
     """
     described = _described(folder)
     model = load_model(folder, zoo.space)
     kind: Any = TaskSettings  # cattrs finds the kind
     settings = structure(described["task"], kind, str(folder))
-    task: RecipeTask
-    if isinstance(settings, InrClassificationSettings):
-        task = settings.task(zoo, described.get("classes"))
-        if task.outputs != described["outputs"]:
-            raise RecipeError(
-                f"{os.fspath(folder)} does not tell its {described['outputs']} classes, and {zoo.path} has "
-                f"{task.outputs}; measure it on a zoo with all of them, or call run_recipe again with the zoo that it "
-                "was trained on, which adds them"
-            )
-    else:
-        task = settings.task(zoo)
+    classes = [described.get("classes")] if isinstance(settings, InrClassificationSettings) else []
+    task: RecipeTask = settings.task(zoo, *classes)
+    if task.outputs != (asked := described.get("outputs")):
+        raise RecipeError(
+            f"{os.fspath(folder)} does not tell its {asked} classes, and {zoo.path} has {task.outputs}; measure it on "
+            "a zoo with all of them, or call run_recipe again with the zoo that it was trained on"
+        )
     return task.evaluate(model, split, batch_size)
-
-
-def _classes(task: RecipeTask) -> dict[str, Any]:
-    """The values that the outputs of a classifier stand for; told and not compared, as older runs lack them."""
-    return {"classes": task.classes.tolist()} if isinstance(task, InrClassification) else {}
 
 
 def fit_recipe_of(folder: str | os.PathLike[str]) -> FitRecipe:
