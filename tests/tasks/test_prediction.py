@@ -173,6 +173,22 @@ def test_accuracy_of_classification(digits):
     torch.testing.assert_close(loss, torch.full((2,), 10.0).log())
 
 
+def test_numbers_that_are_no_classes_are_refused(digits, tmp_path):
+    def task(name, values):
+        return InrClassification(zoo.write_zoo(tmp_path / name, digits.weights[:4], columns={"label": values}))
+
+    assert task("whole", [0.0, 2.0, 2.0, -1.0]).classes.tolist() == [-1, 0, 2]
+    assert task("texts", ["b", "a", "b", "b"]).outputs == 2
+    assert task("truth", [True, False, True, True]).outputs == 2
+    for name, values, found in (
+        ("nan", [0.0, 1.0, np.nan, np.nan], r"found nan at network 2 \(2 such\)"),
+        ("infinite", [0.0, np.inf, 1.0, 1.0], "found inf at network 1"),
+        ("accuracies", [0.1, 0.2, 0.3, 0.4], r"found 0.1 at network 0 \(4 such\)"),
+    ):
+        with pytest.raises(ws.ZooError, match=rf"{name}: column 'label': expected whole numbers or texts .*{found}"):
+            task(name, values)
+
+
 def test_training_steps_may_change_the_networks(digits, cnns):
     """In training alone: the loss then varies from draw to draw, where the model sees what is changed."""
     index = torch.arange(4)

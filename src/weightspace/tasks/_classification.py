@@ -35,7 +35,7 @@ class InrClassification(Prediction):
             1512.00567); 0.1 in Shamsian et al. (2024, arXiv 2402.04081).
 
     Raises:
-        ZooError: if the zoo has no such column, or it has other values than ``classes``.
+        ZooError: if the zoo has no such column, or it holds numbers that are not whole, or not among ``classes``.
         RecipeError: for smoothing outside of [0, 1].
     """
 
@@ -57,7 +57,7 @@ class InrClassification(Prediction):
         if not 0 <= smoothing <= 1:
             raise RecipeError(f"smoothing: expected a number from 0 to 1, found {smoothing}")
         self.smoothing = smoothing
-        values = column_of(zoo, column)
+        values = _labels(zoo, column)
         self.classes = np.unique(values if classes is None else np.asarray(classes))
         if unknown := sorted(set(values.tolist()) - set(self.classes.tolist())):
             raise ZooError(
@@ -117,6 +117,19 @@ class InrClassificationSettings(TaskSettings):
         """The task on the networks of a zoo, with its classes or those given."""
         changes: dict[str, Any] = {"augment": self.augment.chain(), "mixup": self.mixup}
         return InrClassification(zoo, self.column, classes=classes, smoothing=self.smoothing, **changes)
+
+
+def _labels(zoo: Zoo, column: str) -> np.ndarray:
+    """A column whose values can be classes: texts and whole numbers."""
+    values = column_of(zoo, column)
+    if values.dtype.kind not in "biufUS":
+        raise ZooError(f"{zoo.path}: column {column!r}: expected whole numbers or texts as classes, found other values")
+    if values.dtype.kind == "f" and len(bad := np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)))):
+        raise ZooError(
+            f"{zoo.path}: column {column!r}: expected whole numbers or texts as classes, found {values[bad[0]]:g} at "
+            f"network {bad[0]} ({len(bad)} such); leave these networks out, or name another column"
+        )
+    return values
 
 
 def _some(values: Sequence[object], shown: int = 12) -> str:
