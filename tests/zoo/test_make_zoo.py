@@ -179,6 +179,7 @@ def test_colour_images_become_grey(tmp_path):
         ({"networks": 0}, "at least 1 network"),
         ({"epochs": 3}, "increasing epochs from 1 to 3, found .1, 4."),
         ({"checkpoints": (2, 1)}, "increasing epochs"),
+        ({"batch_size": 0}, "batch_size: expected at least 1 example in a step, found 0"),
         ({"activation": "gelu"}, "expected relu or tanh, found 'gelu'"),
         ({"architecture": "transformer", "activation": "tanh"}, "expected relu, found 'tanh'"),
         ({"architecture": "mlp"}, "expected one of cnn, transformer, text-transformer, found 'mlp'"),
@@ -199,7 +200,12 @@ def test_what_cannot_be_made_is_refused(tmp_path, options, message):
         ("cnn", (TRAIN[0][..., None], TRAIN[1]), "expected 3 channels"),
         ("cnn", (TRAIN[0][:, 1:], TRAIN[1]), "one size for training and test"),
         ("cnn", (TRAIN[0], TRAIN[1][:5]), "for each of 60 examples, found shape .5,."),
-        ("cnn", (TRAIN[0], TRAIN[1] - 1), "a class from 0 on"),
+        ("cnn", (TRAIN[0], TRAIN[1] - 1), "labels: expected classes from 0 on, found -1"),
+        (
+            "cnn",
+            (["a text"] * 60, TRAIN[1]),
+            "images: expected uint8 .*, found list; texts are for .*'text-transformer'",
+        ),
     ],
 )
 def test_unfit_images_are_refused(tmp_path, architecture, train, message):

@@ -102,6 +102,8 @@ def make(
     Raises:
         ZooError: if the set is not there, or does not go with the architecture or the settings.
     """
+    if train_count is not None and train_count < 1:
+        raise ZooError(f"train_count: expected a positive number of training images or texts, found {train_count}")
     kind: Literal["cnn", "transformer", "text-transformer"] = architecture
     parts: Iterable[tuple[Any, np.ndarray]] = ()
     if texts is None:
@@ -118,7 +120,7 @@ def make(
         out,
         networks=networks,
         activation=activation,
-        epochs=epochs or {"cnn": 10, "transformer": 20}[architecture],
+        epochs={"cnn": 10, "transformer": 20}[architecture] if epochs is None else epochs,
         checkpoints=checkpoints,
         seed=seed,
         splits=splits,

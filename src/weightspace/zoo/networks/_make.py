@@ -88,6 +88,10 @@ def make_zoo(
     """
     if networks < 1 or seed < 0 or epochs < 1:
         raise ZooError(f"expected at least 1 network, 1 epoch and a seed of 0, found {networks}, {epochs} and {seed}")
+    if batch_size is None:
+        batch_size = {"cnn": 64}.get(architecture, 32)
+    if batch_size < 1:
+        raise ZooError(f"batch_size: expected at least 1 example in a step, found {batch_size}")
     labels = [_labels(part) for part in (train, test)]
     recipe = NetworkRecipe(
         architecture,
@@ -95,7 +99,7 @@ def make_zoo(
         classes=int(max(part.max() for part in labels)) + 1,
         epochs=epochs,
         checkpoints=_stops(architecture, epochs) if checkpoints is None else tuple(checkpoints),
-        batch_size=batch_size or {"cnn": 64}.get(architecture, 32),
+        batch_size=batch_size,
         together=_TOGETHER.get(architecture, 1),
     )
     parts = train[0], test[0]
@@ -134,6 +138,11 @@ def _images(train: Any, test: Any, architecture: str) -> tuple[list[Tensor], Non
 
 def _grey(images: Any) -> "Float[Tensor, 'images height width']":
     """Grey values in [0, 1]."""
+    if not isinstance(images, Tensor) and np.asarray(images).dtype.kind in "OSU":
+        raise ZooError(
+            f"images: expected uint8 [N, H, W], found {type(images).__name__}; texts are for architecture "
+            "'text-transformer'"
+        )
     pixels = as_images(images).float() / 255
     if pixels.dim() == 4:
         if pixels.shape[3] != 3:
@@ -152,11 +161,13 @@ def _texts(train: Any, test: Any) -> tuple[list[Tensor], Tensor]:
 
 def _labels(part: tuple[Any, Any]) -> Tensor:
     values = np.asarray(part[1])
-    if values.shape != (len(part[0]),) or values.dtype.kind not in "iu" or not len(values) or values.min() < 0:
+    if values.shape != (len(part[0]),) or values.dtype.kind not in "iu" or not len(values):
         raise ZooError(
             f"labels: expected a class from 0 on for each of {len(part[0])} examples, found shape {values.shape} of "
             f"dtype {values.dtype}"
         )
+    if (lowest := values.min()) < 0:
+        raise ZooError(f"labels: expected classes from 0 on, found {lowest}; leave out examples without a class")
     return torch.from_numpy(values.astype(np.int64))
 
 
