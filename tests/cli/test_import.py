@@ -14,8 +14,8 @@ from weightspace.space import siren
 def sirens(root: Path) -> Any:
     layers = ["net.0.linear", "net.1.linear", "net.2"]
     space = siren([2, 8, 8, 1], output_offset=0.0, layer_names=layers)
-    theta = space.sample(3)
-    for name, state in zip(("7s/net0", "3s/net1", "aug0_7s/net0"), space.unstack(theta), strict=True):
+    theta = space.sample(4)
+    for name, state in zip(("7s/net0", "3s/net1", "1s/net2", "aug0_7s/net0"), space.unstack(theta), strict=True):
         path = root / f"randinit_smaller_{name}.pth"
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(state, path)
@@ -25,17 +25,30 @@ def sirens(root: Path) -> Any:
 def test_a_published_data_set_becomes_a_zoo(tmp_path: Path, capsys: Any) -> None:
     theta = sirens(tmp_path / "data")
     out = tmp_path / "zoo"
-    arguments = ["import-zoo", "nfn-sirens", str(tmp_path / "data"), "--out", str(out), "--split", "corrected"]
+    arguments = [
+        "import-zoo",
+        "nfn-sirens",
+        str(tmp_path / "data"),
+        "--out",
+        str(out),
+        "--split",
+        "corrected",
+        "--split-points",
+    ]
+    arguments += ["1", "2"]
     assert main(arguments) == 0
-    assert f"2 networks 2-8-8-1 in {out}" in capsys.readouterr().out
+    assert f"3 networks 2-8-8-1 in {out}" in capsys.readouterr().out
     stored = zoo.load(out)
-    assert torch.equal(stored.weights.flatten(), theta[:2].flatten())
-    assert stored.metadata["label"].tolist() == [7, 3]
+    assert torch.equal(stored.weights.flatten(), theta[:3].flatten())
+    assert stored.metadata["label"].tolist() == [7, 3, 1]
+    assert stored.metadata["split"].tolist() == ["train", "validation", "test"]
     assert stored.manifest["published"] == "nfn-sirens"
     assert main(arguments) == 2
     assert "is not empty; choose another --out" in capsys.readouterr().err
-    assert main([*arguments[:4], str(tmp_path / "more"), "--split", "corrected", "--copies"]) == 0
-    assert len(zoo.load(tmp_path / "more")) == 3
+    assert main([*arguments[:4], str(tmp_path / "more"), *arguments[5:], "--copies"]) == 0
+    assert len(zoo.load(tmp_path / "more")) == 4
+    assert main([*arguments[:4], str(tmp_path / "default")]) == 2
+    assert "expected two increasing numbers between 0 and 3" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

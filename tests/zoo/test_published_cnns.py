@@ -200,6 +200,8 @@ def test_damage_of_a_small_cnn_zoo_is_named(tmp_path: Path) -> None:
         ("varname", "name", "layout.csv lacks the columns varname"),
         ('"(16, 10)"', '"(16, 11)"', r"dense/kernel:0: expected a kernel or bias \(16, 11\)"),
         ('"(16, 10)"', "open(1)", "is no shape"),
+        ("conv2d_2/bias:0,", "conv2d_2/bias:0,x", "layout.csv: start_idx: expected a whole number in each line"),
+        ('"(16, 10)"', '"(16, 10, 1)"', r"expected a kernel or bias \(16, 10, 1\)"),
         ("dense/bias", "dense/gamma", "expected a kernel or bias|expected kernels and biases"),
         ("conv2d_2", "conv2d_1", "expected kernels and biases of three convolutions"),
     ):

@@ -1,6 +1,7 @@
 """Published INRs, read from small folders of the same layout."""
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,6 +96,15 @@ def test_mnist_inrs_that_are_not_there(tmp_path: Path) -> None:
         file.write_text(damaged)
         with pytest.raises(ZooError, match=r"splits.json: expected lists of paths"):
             read_published("mnist-inrs", tmp_path, splits=file)
+    one = [mnist_path("training_5_12")]
+    for lists, none in (
+        ({}, "any split"),
+        ({"train": []}, "train"),
+        ({"train": one, "val": {"path": []}}, "validation"),
+    ):
+        file.write_text(json.dumps(lists))
+        with pytest.raises(ZooError, match=rf"splits.json lists no networks for {none}; split='corrected'"):
+            read_published("mnist-inrs", tmp_path, splits=file)
     with pytest.raises(ZooError, match=r"nothing.json: expected lists of paths"):
         read_published("mnist-inrs", tmp_path, splits=tmp_path / "nothing.json")
 
@@ -105,9 +115,12 @@ def test_damaged_networks_are_named(tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:500])
     with pytest.raises(ZooError, match=r"cannot use 1 of 2 checkpoints: .*mnist_png_training_5_12.*damaged"):
         read_published("mnist-inrs", tmp_path, split="corrected")
-    mnist(tmp_path, ["train_5_12"])
-    with pytest.raises(ZooError, match="mnist_png_train_5_12: expected a name mnist_png_training_LABEL_IMAGE"):
-        read_published("mnist-inrs", tmp_path, split="corrected")
+    broken.unlink()
+    for name in ("train_5_12", "training_5_12_7", "training_5_12_copy", "testing_x_1"):
+        mnist(tmp_path, [name])
+        with pytest.raises(ZooError, match=f"mnist_png_{name}: expected a name mnist_png_training_LABEL_IMAGE"):
+            read_published("mnist-inrs", tmp_path, split="corrected")
+        shutil.rmtree(tmp_path / f"mnist_png_{name}")
 
 
 def fmnist(root: Path, names: Sequence[str]) -> WeightFeatures:
@@ -146,6 +159,12 @@ def test_fmnist_inrs_without_a_label_or_of_another_shape(tmp_path: Path) -> None
     save(state, tmp_path / "train" / "model_5.pth")
     with pytest.raises(ZooError, match=r"model_5.pth: expected a state dict with an entry 'label'"):
         read_published("fmnist-inrs", tmp_path, split="corrected")
+    for label in (math.inf, math.nan, 2.7, torch.tensor(2.7), torch.zeros(2), 10**400, "shoe"):
+        save({**state, "label": label}, tmp_path / "train" / "model_5.pth")
+        with pytest.raises(ZooError, match=r"model_5.pth: expected a state dict with an entry 'label', an integer"):
+            read_published("fmnist-inrs", tmp_path, split="corrected")
+    save({**state, "label": torch.tensor(3)}, tmp_path / "train" / "model_5.pth")
+    assert read_published("fmnist-inrs", tmp_path, split="corrected")[0].metadata["label"].tolist() == [0, 3]
     save({**state, "seq.0.bias": torch.zeros(31), "label": 3}, tmp_path / "train" / "model_5.pth")
     with pytest.raises(ZooError, match=r"model_5.pth: .*seq.0.bias.* expected shape .32.*found .31"):
         read_published("fmnist-inrs", tmp_path, split="corrected")
@@ -180,8 +199,8 @@ def test_nfn_sirens(tmp_path: Path) -> None:
 
 
 def test_nfn_sirens_render_with_the_row_first(tmp_path: Path) -> None:
-    theta = sirens(tmp_path, ["7s/net0"])
-    (zoo,) = read_published("nfn-sirens", tmp_path)
+    theta = sirens(tmp_path, ["7s/net0", "3s/net1", "1s/net2"])
+    (zoo,) = read_published("nfn-sirens", tmp_path, split_points=(1, 2))
     points = torch.rand(5, 2)
     w = {name: tensor[0, ..., 0] for name, tensor in theta.items()}
     h = torch.sin(30 * (points @ w["net.0.linear.weight"].T + w["net.0.linear.bias"]))
@@ -199,11 +218,20 @@ def test_nfn_sirens_that_are_missing(tmp_path: Path) -> None:
         read_published("nfn-sirens", tmp_path)
 
 
+@pytest.mark.parametrize("points", [(2, 1), (1, 1), (0, 1), (1, 3), (45_000, 50_000), (1,), (1, 2, 3), 1, "ab"])
+def test_nfn_sirens_divided_at_points_that_leave_a_split_empty(tmp_path: Path, points: Any) -> None:
+    sirens(tmp_path, ["7s/net0", "3s/net1", "1s/net2"])
+    with pytest.raises(ZooError, match=r"split_points: expected two increasing numbers between 0 and 3.* found "):
+        read_published("nfn-sirens", tmp_path, split_points=points)
+
+
 def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match=f"unknown data set 'mnist'; known: {', '.join(PUBLISHED)}"):
         read_published("mnist", tmp_path)
     with pytest.raises(ZooError, match="split: expected 'published' or 'corrected', found 'random'"):
         read_published("mnist-inrs", tmp_path, split="random")  # type: ignore[arg-type]
+    with pytest.raises(ZooError, match="seed: expected a number from 0 on, found -1"):
+        read_published("small-cnn-zoo", tmp_path, split="corrected", seed=-1)
     with pytest.raises(ZooError, match="nfn-sirens has no option copy; it has split_points, copies"):
         read_published("nfn-sirens", tmp_path, copy=True)
     with pytest.raises(ZooError, match="is not a folder"):

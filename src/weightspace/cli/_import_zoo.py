@@ -38,6 +38,8 @@ class ImportZoo:
     """small-transformer-zoo: mnist by default."""
     cut_off: float | None = None
     """small-transformer-zoo: the least accuracy; 0 by default."""
+    split_points: tuple[int, int] | None = None
+    """nfn-sirens: the first image of validation and that of test; 45000 50000 by default."""
     copies: bool = False
     """nfn-sirens: add the further SIRENs of training images."""
 
@@ -45,7 +47,8 @@ class ImportZoo:
         """Read and write."""
         if self.out.exists() and any(self.out.iterdir()):
             raise ZooError(f"{self.out} is not empty; choose another --out, or delete it")
-        given: dict[str, Any] = {name: getattr(self, name) for name in ("activation", "data", "cut_off", "copies")}
+        named = ("activation", "data", "cut_off", "split_points", "copies")
+        given: dict[str, Any] = {name: getattr(self, name) for name in named}
         options = {name: value for name, value in given.items() if value not in (None, False)}
         found = zoo.read_published(
             self.kind, self.folder, split=self.split, splits=self.splits, seed=self.seed, **options

@@ -89,6 +89,9 @@ def _halves(networks: int) -> np.ndarray:
 def _places(file: Path, width: int) -> dict[str, tuple[slice, tuple[int, ...]]]:
     """Where each tensor lies in a row, and its shape there, by the name that it gets."""
     layout = read_table(file, ("varname", "start_idx", "end_idx", "shape"))
+    for bound in ("start_idx", "end_idx"):
+        if (column := layout[bound]).dtype.kind not in "iu":
+            raise ZooError(f"{file}: {bound}: expected a whole number in each line, found {column.tolist()[:3]}, …")
     layers: dict[str, str] = {}
     places = {}
     for name, start, end, text in zip(
@@ -101,7 +104,8 @@ def _places(file: Path, width: int) -> dict[str, tuple[slice, tuple[int, ...]]]:
         except (ValueError, SyntaxError, TypeError) as error:
             raise ZooError(f"{file}: {name}: {text!r} is no shape") from error
         key = {"kernel:0": "weight", "bias:0": "bias"}.get(kind)
-        if key is None or math.prod(shape) != end - start or end > width:
+        fits = len(shape) in (1, 2, 4) and math.prod(shape) == end - start and 0 <= start < end <= width
+        if key is None or not fits:
             raise ZooError(
                 f"{file}: {name}: expected a kernel or bias {shape} within {width} weights, found {start}:{end}"
             )

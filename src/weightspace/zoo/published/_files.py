@@ -64,7 +64,8 @@ class Source:
             parts: the components of a path that make up its name.
 
         Raises:
-            ZooError: for a damaged file, and for one that lists networks which are not there, or one in two splits.
+            ZooError: for a damaged file, and for one that lists networks which are not there, one in two splits, or
+                none for a split.
         """
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -72,6 +73,8 @@ class Source:
             names = {split: ["/".join(Path(path).parts[parts]) for path in paths] for split, paths in lists.items()}
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
             raise ZooError(f"{file}: expected lists of paths for train, val and test as JSON ({error!r})") from error
+        if empty := [split for split, listed in names.items() if not listed] or (not names and ["any split"]):
+            raise ZooError(f"{file} lists no networks for {', '.join(empty)}; split='corrected' does without the file")
         absent = [name for listed in names.values() for name in listed if name not in found]
         if absent:
             raise ZooError(f"{file} lists {len(absent)} networks that are not in {self.folder}, first {absent[0]!r}")

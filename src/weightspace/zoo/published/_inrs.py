@@ -24,9 +24,11 @@ def mnist_inrs(source: Source) -> tuple[Zoo, ...]:
     """MNIST INRs: ``mnist_png_{training|testing}_{label}_{image}/checkpoints/model_final.pth``."""
     files = {file.parts[-3]: file for file in source.folder.glob("mnist_png_*_*_*/checkpoints/model_final.pth")}
     source.refuse_none(files, "mnist_png_training_LABEL_IMAGE/checkpoints/model_final.pth")
-    rows = {name: name.split("_")[2:] for name in files}
-    if wrong := [n for n, (part, *rest) in rows.items() if part not in ("training", "testing") or not _numbers(*rest)]:
-        raise ZooError(f"{files[wrong[0]].parents[1]}: expected a name mnist_png_training_LABEL_IMAGE, or _testing_")
+    rows: dict[str, tuple[str, ...]] = {}
+    for name, file in files.items():
+        if (match := re.fullmatch(r"mnist_png_(training|testing)_(\d+)_(\d+)", name)) is None:
+            raise ZooError(f"{file.parents[1]}: expected a name mnist_png_training_LABEL_IMAGE, or _testing_")
+        rows[name] = match.groups()
     names = sorted(files, key=lambda name: (rows[name][0] == "testing", int(rows[name][2])))
     if source.published:
         listed = source.listed(source.split_file("*.json", "the published split"), files, slice(-3, -2))
@@ -86,6 +88,7 @@ def nfn_sirens(
     source.refuse_none(others, "randinit_smaller_LABELs/netINDEX.pth")
     if gaps := sorted(set(range(len(chosen))) - chosen.keys()):
         raise ZooError(f"{source.folder}: net{gaps[0]}.pth is missing, of the images 0 to {max(chosen)}")
+    _check_points(split_points, len(chosen), source.folder)
     rows = [(index, *chosen[index]) for index in sorted(chosen)]
     if copies:
         taken = {file for *_, file in rows}
@@ -120,10 +123,13 @@ def _labelled(file: Path) -> tuple[dict[str, Tensor], int]:
     """A state dict, and the label that lies in it."""
     try:
         content = dict(read_content(file))
-        return content, int(content.pop("label"))
+        label = float(content.pop("label"))
+        if not label.is_integer():
+            raise ValueError(f"found {label}")
+        return content, int(label)
     except ZooError as error:
         raise ZooError(f"{file}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:  # RuntimeError: several numbers
         raise ZooError(f"{file}: expected a state dict with an entry 'label', an integer ({error!r})") from error
 
 
@@ -134,6 +140,17 @@ def _stacked(states: Sequence[Mapping[str, Tensor]], files: Sequence[Path]) -> W
     except SpaceError as error:
         number = re.search(r"network (\d+)", str(error))
         raise ZooError(f"{files[int(number[1])]}: {error}" if number else str(error)) from error
+
+
+def _check_points(points: object, images: int, folder: Path) -> None:
+    """ZooError for positions that do not divide the images into three parts, none empty."""
+    match points:
+        case [int(first), int(second)] if 0 < first < second < images:
+            return
+    raise ZooError(
+        f"{folder}: split_points: expected two increasing numbers between 0 and {images}, the number of images: the "
+        f"first of validation and the first of test, found {points!r}"
+    )
 
 
 def _numbers(*texts: str) -> bool:

@@ -69,8 +69,8 @@ def read_published(
         One zoo for each architecture, in memory. The columns say what is known of each network.
 
     Raises:
-        ZooError: for another kind or option; names files that are missing or damaged, or that hold more than tensors
-            and plain values.
+        ZooError: for another kind or option, or a negative seed; names files that are missing or damaged, or that hold
+            more than tensors and plain values.
     """
     if kind not in _READERS:
         raise ZooError(f"unknown data set {kind!r}; known: {', '.join(PUBLISHED)}")
@@ -79,6 +79,8 @@ def read_published(
     known = [name for name in inspect.signature(_READERS[kind]).parameters if name != "source"]
     if unknown := sorted(options.keys() - set(known)):
         raise ZooError(f"{kind} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+    if seed < 0:
+        raise ZooError(f"seed: expected a number from 0 on, found {seed}")
     if not Path(folder).is_dir():
         raise ZooError(f"{folder} is not a folder")
     file = None if splits is None else Path(splits)
