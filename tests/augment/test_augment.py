@@ -377,6 +377,8 @@ def test_one_of_changes_each_network_in_one_way() -> None:
     [
         (lambda: RotateInputs(-1), "RotateInputs: degrees: expected a number from 0 to 180, found -1"),
         (lambda: TranslateInputs(math.nan), "distance"),
+        (lambda: TranslateInputs(math.inf), "distance: expected a finite number from 0 on, found inf"),
+        (lambda: GaussianNoise(math.inf), "relative: expected a finite number from 0 on, found inf"),
         (lambda: ScaleInputs(1.5), "amount"),
         (lambda: GaussianNoise(-0.1), "relative"),
         (lambda: DropWeights(1.0), "probability"),

@@ -150,6 +150,8 @@ def test_what_cannot_be_predicted_is_refused(cnns, digits):
         Generalization(cnns, column="step")
     with pytest.raises(ws.ZooError, match="no network is left of 120"):
         Generalization(cnns, minimum=1.0)
+    with pytest.raises(ws.ZooError, match=r"step: expected one of [\d, ]+, after which .* were stored, found 7777"):
+        Generalization(cnns, step=7777)
     for options in ({"loss": "l1"}, {"scales": (-1,)}, {"thresholds": (2.0,)}):
         with pytest.raises(ws.RecipeError, match=next(iter(options))):
             Generalization(cnns, **options)

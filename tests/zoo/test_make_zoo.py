@@ -139,6 +139,10 @@ def test_a_shard_that_was_damaged_before_the_end_is_named(tmp_path, monkeypatch)
     monkeypatch.undo()
     monkeypatch.setattr(_make, "_TOGETHER", {"cnn": 2})
     monkeypatch.setattr(_shards, "_BLOCKS", 2)
+    (tmp_path / "zoo" / "shard-00000.json").rename(tmp_path / "note")
+    with pytest.raises(ZooError, match="holds 6 of 14 networks; call what made it again"):
+        load(tmp_path / "zoo")
+    (tmp_path / "note").rename(tmp_path / "zoo" / "shard-00000.json")
     shard = tmp_path / "zoo" / "shard-00001.safetensors"
     shard.write_bytes(shard.read_bytes()[:-4])
     with pytest.raises(ZooError, match=r"shard-00001\.safetensors is truncated"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -85,8 +86,7 @@ class OneOf:
 
 
 def check(augmentation: object, name: str, value: float, low: float, high: float) -> None:
-    """WeightspaceError unless a setting is a number from ``low`` to ``high``."""
-    if not isinstance(value, int | float) or not low <= value <= high:
-        raise WeightspaceError(
-            f"{type(augmentation).__name__}: {name}: expected a number from {low:g} to {high:g}, found {value!r}"
-        )
+    """WeightspaceError unless a setting is a finite number from ``low`` to ``high``."""
+    if not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
+        expected = f"a number from {low:g} to {high:g}" if high < math.inf else f"a finite number from {low:g} on"
+        raise WeightspaceError(f"{type(augmentation).__name__}: {name}: expected {expected}, found {value!r}")

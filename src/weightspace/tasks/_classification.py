@@ -54,8 +54,7 @@ class InrClassification(Prediction):
         mixup: Mixup | None = None,
         smoothing: float = 0.0,
     ) -> None:
-        if not 0 <= smoothing <= 1:
-            raise RecipeError(f"smoothing: expected a number from 0 to 1, found {smoothing}")
+        _check_smoothing(smoothing)
         self.smoothing = smoothing
         values = _labels(zoo, column)
         self.classes = np.unique(values if classes is None else np.asarray(classes))
@@ -96,6 +95,11 @@ class InrClassification(Prediction):
         }
 
 
+def _check_smoothing(smoothing: float) -> None:
+    if not 0 <= smoothing <= 1:
+        raise RecipeError(f"smoothing: expected a number from 0 to 1, found {smoothing}")
+
+
 @dataclass(frozen=True)
 class InrClassificationSettings(TaskSettings):
     """The class of the image that an INR shows.
@@ -112,6 +116,9 @@ class InrClassificationSettings(TaskSettings):
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     mixup: Mixup | None = None
     smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self.smoothing)
 
     def task(self, zoo: Zoo, classes: Sequence[object] | None = None) -> InrClassification:
         """The task on the networks of a zoo, with its classes or those given."""

@@ -50,7 +50,8 @@ class Generalization(Prediction):
 
     Raises:
         ZooError: if the zoo has no such column, or it is no accuracy, or no network is left.
-        RecipeError: for another loss, negative powers, or thresholds that are no accuracies.
+        RecipeError: for another loss, powers that are no numbers from 0 to 30, or thresholds that are no accuracies; or
+            one of them twice.
     """
 
     selection = "tau"
@@ -71,18 +72,19 @@ class Generalization(Prediction):
         augment: Augmentation | None = None,
         mixup: Mixup | None = None,
     ) -> None:
-        if loss not in ("bce", "mse"):
-            raise RecipeError(f"loss: expected 'bce' or 'mse', found {loss!r}")
-        if any(power < 0 for power in scales):
-            raise RecipeError(f"scales: expected powers of ten from 0 on, found {list(scales)}")
-        if not all(0 <= value <= 1 for value in (minimum, *thresholds)):
-            raise RecipeError(f"minimum, thresholds: expected accuracies, found {minimum} and {list(thresholds)}")
+        _check(loss, scales, thresholds, minimum)
         accuracy = column_of(zoo, column)
         if accuracy.dtype.kind != "f" or not ((accuracy >= 0) & (accuracy <= 1)).all():
             raise ZooError(f"{zoo.path}: column {column!r} holds no accuracies, which are numbers from 0 to 1")
         kept = accuracy >= minimum
         if step is not None:
-            kept &= column_of(zoo, "step") == step
+            steps = column_of(zoo, "step")
+            kept &= steps == step
+            if not (steps == step).any():
+                raise ZooError(
+                    f"{zoo.path}: step: expected one of {', '.join(map(str, np.unique(steps)))}, after which its "
+                    f"networks were stored, found {step}"
+                )
         super().__init__(zoo, column, kept, augment, mixup)
         self.name, self.scales, self.thresholds = name, scales, thresholds
         self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
@@ -117,6 +119,19 @@ class Generalization(Prediction):
             moved = RandomElement(power)(self.theta["test"], torch.Generator().manual_seed(power))
             metrics[f"tau_scale_1e{power}"] = kendall_tau(self.predictions(model, moved, batch_size), targets)
         return metrics
+
+
+def _check(loss: str, scales: tuple[int, ...], thresholds: tuple[float, ...] = (), minimum: float = 0.0) -> None:
+    """RecipeError for impossible settings."""
+    if loss not in ("bce", "mse"):
+        raise RecipeError(f"loss: expected 'bce' or 'mse', found {loss!r}")
+    if not all(0 <= power <= 30 for power in scales):
+        raise RecipeError(f"scales: expected powers of ten from 0 to 30, found {list(scales)}")
+    if not all(0 <= value <= 1 for value in (minimum, *thresholds)):
+        raise RecipeError(f"minimum, thresholds: expected accuracies, found {minimum} and {list(thresholds)}")
+    for name, values in {"scales": scales, "thresholds": thresholds}.items():
+        if len(set(values)) < len(values):
+            raise RecipeError(f"{name}: expected none of them twice, found {list(values)}")
 
 
 def _squared_error(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
@@ -154,6 +169,9 @@ class CnnGeneralizationSettings(_GeneralizationSettings):
     kind: ClassVar[str] = "cnn-generalization"
     scales: tuple[int, ...] = (0, 1, 2, 3, 4)
 
+    def __post_init__(self) -> None:
+        _check(self.loss, self.scales)
+
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""
         return self._task(zoo, scales=self.scales)
@@ -177,6 +195,9 @@ class TransformerGeneralizationSettings(_GeneralizationSettings):
     kind: ClassVar[str] = "transformer-generalization"
     thresholds: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6)
     minimum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.loss, (), self.thresholds, self.minimum)
 
     def task(self, zoo: Zoo) -> Generalization:
         """The task on the networks of a zoo."""

@@ -105,8 +105,11 @@ class ZooFolder:
 
     @property
     def written(self) -> int:
-        """The number of networks in finished shards."""
-        return sum(shard["networks"] for shard in self.manifest["shards"])
+        """The number of networks in finished shards, those that were set aside among them."""
+        shards = self.manifest["shards"]
+        if not shards:
+            shards = [json.loads(note.read_text(encoding="utf-8")) for note in sorted(self.path.glob("shard-*.json"))]
+        return sum(shard["networks"] for shard in shards)
 
     def append(self, theta: WeightFeatures, extra: Mapping[str, Tensor]) -> None:
         """Writes the next shard, then the manifest that lists it."""
