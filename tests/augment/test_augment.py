@@ -388,6 +388,7 @@ def test_one_of_changes_each_network_in_one_way() -> None:
         (lambda: SineShifts(1.5), "whole number"),  # type: ignore[arg-type]
         (lambda: Mixup(0), "alpha"),
         (lambda: Mixup(aligned=True, shuffled=True), "aligned or shuffled, not both"),
+        (lambda: Mixup(group="trivial"), "group: only for partners that are aligned or shuffled, found 'trivial'"),
         (lambda: SelfMixup(SineSigns(), 0), "SelfMixup: alpha"),
         (lambda: OneOf(), "at least one augmentation"),
     ],

@@ -157,6 +157,23 @@ def test_what_cannot_be_predicted_is_refused(cnns, digits):
             Generalization(cnns, **options)
 
 
+def test_changes_that_the_networks_do_not_take_are_refused_before_training(cnns, digits):
+    settings = tasks.CnnGeneralizationSettings
+    with pytest.raises(ws.SpaceError, match="RotateInputs turns the plane: expected networks with 2 inputs, found 1"):
+        settings(augment=tasks.AugmentSettings(rotate=30)).task(cnns)
+    for how in ({"one_of": True}, {"self_mixup": 1.0}, {"one_of": True, "self_mixup": 1.0}):
+        with pytest.raises(ws.SymmetryError, match="sine"):
+            settings(augment=tasks.AugmentSettings(element=0, noise=0.1, drop=0.1, sine_shifts=1, **how)).task(cnns)
+    for changes in ({"aligned": True}, {"shuffled": True}, {}):
+        with pytest.raises(ws.WeightspaceError, match="group"):
+            tasks.InrClassificationSettings(mixup=ws.augment.Mixup(group="foo", **changes)).task(digits)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    augment = tasks.AugmentSettings(rotate=30, noise=0.1, one_of=True, self_mixup=1.0)
+    tasks.InrClassificationSettings(augment=augment, mixup=ws.augment.Mixup(aligned=True)).task(digits)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 class InTurn(nn.Module):
     """One class after the other."""
 

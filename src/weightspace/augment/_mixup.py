@@ -56,7 +56,7 @@ class Mixup:
         group: that of the alignment or of the random elements, by name; the largest one if None.
 
     Raises:
-        WeightspaceError: for ``aligned`` and ``shuffled`` at once.
+        WeightspaceError: for ``aligned`` and ``shuffled`` at once, or a group with neither.
 
     Example:
         >>> import torch, weightspace as ws
@@ -76,6 +76,10 @@ class Mixup:
         check(self, "alpha", self.alpha, 1e-3, 1e3)
         if self.aligned and self.shuffled:
             raise WeightspaceError("Mixup: expected partners that are aligned or shuffled, not both")
+        if self.group is not None and not (self.aligned or self.shuffled):
+            raise WeightspaceError(
+                f"Mixup: group: only for partners that are aligned or shuffled, found {self.group!r}"
+            )
 
     def __call__(self, theta: WeightFeatures, generator: torch.Generator | None = None) -> Mixed:
         """The mixed networks, with what is needed to mix their targets; of one network alone, the network."""

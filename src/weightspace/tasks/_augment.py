@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from .._errors import RecipeError
 from ..augment import (
@@ -12,6 +15,7 @@ from ..augment import (
     Chain,
     DropWeights,
     GaussianNoise,
+    Mixup,
     OneOf,
     PruneSmallest,
     RandomElement,
@@ -22,8 +26,9 @@ from ..augment import (
     SineSigns,
     TranslateInputs,
 )
+from ..space import WeightFeatures
 
-__all__ = ["AugmentSettings"]
+__all__ = ["AugmentSettings", "attempt"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +87,30 @@ class AugmentSettings:
             return None
         change = OneOf(*steps) if self.one_of else Chain(*steps)
         return change if self.self_mixup is None else SelfMixup(change, self.self_mixup)
+
+
+def attempt(theta: WeightFeatures, augment: Augmentation | None, mixup: Mixup | None) -> None:
+    """Changes and mixes some networks, and forgets them: what does not go with their space is refused.
+
+    Each part of the augmentation is applied, as `OneOf` might not draw it. No draw comes from the global generator.
+
+    Raises:
+        WeightspaceError: of an augmentation, such as a rotation of inputs that are no plane, or of the alignment.
+    """
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for part in _parts(augment):
+            part(theta)
+        if mixup is not None:
+            mixup(theta)
+
+
+def _parts(augment: Augmentation | None) -> list[Augmentation]:
+    """An augmentation and all that it is made of."""
+    if augment is None:
+        return []
+    inner: tuple[Augmentation, ...] = ()
+    if isinstance(augment, Chain | OneOf):
+        inner = tuple(augment.augmentations)
+    elif isinstance(augment, SelfMixup):
+        inner = (augment.change,)
+    return [*itertools.chain.from_iterable(map(_parts, inner)), augment]

@@ -16,6 +16,7 @@ from ..augment import Augmentation, Mixup, RandomElement
 from ..engine import Split, collect, evaluating
 from ..space import WeightFeatures
 from ..zoo import Zoo
+from ._augment import attempt
 
 __all__ = ["Prediction"]
 
@@ -35,6 +36,7 @@ class Prediction(ABC):
 
     Raises:
         ZooError: if the zoo has no such column, or no network counts.
+        WeightspaceError: if its networks cannot be changed or mixed in this way.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Prediction(ABC):
             if len(index):
                 self.theta[split] = zoo.weights[index]
                 self.targets[split] = self.target(values[index.numpy()])
+        if "train" in self.theta:  # what is impossible is refused before anything is trained
+            attempt(self.theta["train"][:2], augment, mixup)
 
     @abstractmethod
     def target(self, values: np.ndarray) -> Tensor:
