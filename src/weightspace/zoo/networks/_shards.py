@@ -88,13 +88,13 @@ def _train(
         for shard in missing:
             try:
                 parts = on_cores(work, shard.blocks)
+                states = {name: torch.cat([part.weights[name] for part in parts]) for name in parts[0].weights}
+                extra = {name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns}
+                folder.set_aside(shard.number, _features(folder.space, states), extra)
             except KeyboardInterrupt as interrupt:
                 stored = sum(len(s) for s in shards if folder.has(s.number))
                 message = f"interrupted: {stored} of {total} networks are in {folder.path}; the same call continues"
                 raise KeyboardInterrupt(message) from interrupt
-            states = {name: torch.cat([part.weights[name] for part in parts]) for name in parts[0].weights}
-            extra = {name: torch.cat([part.columns[name] for part in parts]) for name in parts[0].columns}
-            folder.set_aside(shard.number, _features(folder.space, states), extra)
 
 
 def _features(space: WeightSpace, states: dict[str, Tensor]) -> WeightFeatures:
