@@ -91,3 +91,22 @@ def test_as_a_module_without_a_traceback(tmp_path):
     assert done.stderr.splitlines() == [
         f"{tmp_path / 'absent'} is no folder; give a run folder or one that holds run folders"
     ]
+
+
+def test_what_ctrl_c_leaves_half_made_is_let_go_in_silence(monkeypatch, tmp_path, capsys):
+    """The hook of pytest makes a failure of what `__del__` raises."""
+
+    class HalfMade:
+        def __del__(self):
+            raise AttributeError("pos")
+
+    def interrupted(*arguments):
+        bar = HalfMade()
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(f"interrupted while {type(bar).__name__} was made") from interrupt
+
+    monkeypatch.setattr(_report.report, "write_report", interrupted)
+    assert main(["report", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "\nInterrupted while HalfMade was made\n"

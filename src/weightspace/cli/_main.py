@@ -66,6 +66,7 @@ def _run(command: Command) -> int:
     except KeyboardInterrupt as interrupt:
         message = str(interrupt) or f"interrupted: {command.saved()}"
         errors.print(f"\n{message[0].upper()}{message[1:]}", markup=False)
+        _let_go(interrupt)
         return 130
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name).partition(".")[0])
@@ -77,3 +78,14 @@ def _run(command: Command) -> int:
         errors.print(str(error), style="red", markup=False)
         return 2
     return 0
+
+
+def _let_go(interrupt: BaseException | None) -> None:
+    """Frees what an interrupted command held: a progress bar that was only half made cannot be closed, and says so."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        while interrupt is not None:
+            interrupt.__traceback__ = None
+            interrupt = interrupt.__context__
+    finally:
+        sys.unraisablehook = hook
