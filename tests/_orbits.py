@@ -38,3 +38,13 @@ def orders(element):
     """Permutations and signs, without positive scales."""
     parts = [part for m in element.values() for part in (m.permutation, None if m.scale is None else m.scale.sign())]
     return [part for part in parts if part is not None]
+
+
+def check_orbits_to_orbits(net, group, theta, moves):
+    """A quasi-equivariant network takes orbits to orbits, and is not equivariant by at least ``moves``."""
+    g = group.sample(len(theta), torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = net(group.act(g, theta)).flatten()
+    expected = group.act(ws.quasi_cocycle(net.net, g, theta), net(theta)).flatten()
+    assert (found - expected).abs().max() < 1e-11 * expected.abs().max()
+    assert {factor.name for factor in net.symmetry.factors} == {"trivial"}
+    assert ws.testing.equivariance_error(net, theta.space, group) > moves

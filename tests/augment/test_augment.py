@@ -39,7 +39,6 @@ EVERY = [
     SineShifts(),
     Chain(RotateInputs(30), GaussianNoise(), SineShifts(2)),
     OneOf(RotateInputs(30), GaussianNoise(), Chain(SineShifts(2), TranslateInputs())),
-    SelfMixup(GaussianNoise(), aligned=False),
     SelfMixup(OneOf(RotateInputs(30), GaussianNoise())),
     lambda theta, generator: Mixup()(theta, generator).theta,
     lambda theta, generator: Mixup(aligned=True)(theta, generator).theta,
@@ -85,7 +84,7 @@ def test_all_are_pure_seeded_and_batched(change: Any) -> None:
     assert not torch.equal(torch.random.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("change", EVERY[:12], ids=lambda change: type(change).__name__)
+@pytest.mark.parametrize("change", EVERY[:11], ids=lambda change: type(change).__name__)
 def test_channels_are_networks_and_single_precision_stays(change: Any) -> None:
     theta = drawn(dtype=torch.float32)
     pair = theta.concatenate(theta * 2.0)
@@ -336,7 +335,7 @@ def test_a_network_mixed_with_its_own_orbit_stays(activation: str) -> None:
     theta, x = drawn(space, 8), points()
     mixed = SelfMixup(RandomElement())(theta, seeded())
     assert float((mixed - theta).flatten().abs().max()) < 1e-12  # the copy comes back to where it was
-    plain = SelfMixup(RandomElement(), aligned=False)(theta, seeded())
+    plain = (theta + RandomElement()(theta, seeded())) * 0.5  # without alignment
     assert difference(space, plain, theta, x) > 0.1 * float(space.realize(theta, x).std())
     scaled = SelfMixup(RandomElement(power=2))(theta, seeded())
     assert difference(space, scaled, theta, x) < 1e-9
@@ -344,15 +343,13 @@ def test_a_network_mixed_with_its_own_orbit_stays(activation: str) -> None:
 
 def test_a_network_mixed_with_a_changed_copy_goes_a_part_of_the_way() -> None:
     theta = drawn(batch=20)
-    change = RotateInputs(30)
-    moved, mixed = change(theta, seeded()) - theta, SelfMixup(change, aligned=False)(theta, seeded()) - theta
+    change = RotateInputs(1)  # so small that the nearest copy is the copy itself
+    moved, mixed = change(theta, seeded()) - theta, SelfMixup(change)(theta, seeded()) - theta
     part = (mixed["0.weight"] / moved["0.weight"]).flatten(1)
     assert torch.allclose(part, part[:, :1].expand_as(part))
     assert 0 <= part.min() < 0.2 < 0.8 < part.max() <= 1
     rest = {name for name, t in mixed.items() if float(t.abs().max()) > 1e-15}
     assert rest == {"0.weight"}
-    small = SelfMixup(RotateInputs(1))(theta, seeded()) - theta  # the nearest copy is then the copy itself
-    assert float(small.flatten().abs().max()) < 0.02 * float(theta["0.weight"].abs().max())
 
 
 def test_one_of_changes_each_network_in_one_way() -> None:

@@ -31,7 +31,7 @@ def pixels(height: int, width: int) -> torch.Tensor:
 def test_gradient_is_that_of_autograd(space: WeightSpace, height: int, width: int) -> None:
     theta = space.sample(3, torch.Generator().manual_seed(0)).to(torch.float64)
     targets = torch.rand(3, space.groups[-1].size, height * width, dtype=torch.float64)
-    grid = pixel_grid(space, height, width, 3, dtype=torch.float64)
+    grid = pixel_grid(space)(space, height, width, 3, torch.float64, torch.device("cpu"))
     assert isinstance(grid, SirenGrid if space.groups[1].activation.name == "sine" else AnyGrid)
     grid.load(theta)
     offset = space.output_offset
@@ -51,7 +51,7 @@ def test_gradient_is_that_of_autograd(space: WeightSpace, height: int, width: in
 @pytest.mark.parametrize("space", [siren([2, 5, 4, 3]), mlp([2, 5, 4, 3])])
 def test_weights_come_back_as_loaded(space: WeightSpace) -> None:
     theta = space.sample(2)
-    grid = pixel_grid(space, 3, 4, 2)
+    grid = pixel_grid(space)(space, 3, 4, 2, torch.float32, torch.device("cpu"))
     grid.load(theta)
     for found, wanted in zip(grid.features(grid.weights).tensors, theta.tensors, strict=True):
         assert torch.equal(found, wanted)

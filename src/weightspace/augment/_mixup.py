@@ -107,14 +107,10 @@ class SelfMixup:
     Attributes:
         change: of the copies.
         alpha: shares are Beta(alpha, alpha); 1 for uniform ones, as published.
-        aligned: align the copies.
-        group: of the alignment, as `align` takes it by name.
     """
 
     change: Augmentation
     alpha: float = 1.0
-    aligned: bool = True
-    group: str | None = None
 
     def __post_init__(self) -> None:
         check(self, "alpha", self.alpha, 1e-3, 1e3)
@@ -124,7 +120,7 @@ class SelfMixup:
         check_features(theta)
         other = self.change(theta, generator)
         share = _shares(len(theta), self.alpha, generator)
-        return _between(theta, align(theta, other, self.group).theta if self.aligned else other, share)
+        return _between(theta, align(theta, other).theta, share)
 
 
 def _shares(batch: int, alpha: float, generator: torch.Generator | None) -> Float[Tensor, "batch"]:

@@ -200,16 +200,16 @@ class NeuronAlpha(nn.Module):
                 for name in self.eps if axis.group is not None else ():
                     if space.group(str(axis.group)).units == space.group(name).units:
                         self._reads[name].append((i, 1 + j))
+        self._axes: dict[int, set[int]] = {}
+        for i, j in itertools.chain.from_iterable(self._reads.values()):
+            self._axes.setdefault(i, set()).add(j)
         self.nets = nn.ModuleList(
             head(channels * len(reads), hidden, channels, depth=2) for reads in self._reads.values()
         )
 
     def forward(self, x: WeightFeatures) -> GroupElement:
         """A batch of elements, whose scales [batch, n, channels] differ between the channels."""
-        read: dict[int, set[int]] = {}
-        for i, axis in itertools.chain.from_iterable(self._reads.values()):
-            read.setdefault(i, set()).add(axis)
-        means = {i: _means(invariant_entries(x.tensors[i], self._scales[i]), axes) for i, axes in read.items()}
+        means = {i: _means(invariant_entries(x.tensors[i], self._scales[i]), axes) for i, axes in self._axes.items()}
         element: GroupElement = {g.name: Monomial() for g in self.group.space.groups}
         for net, (name, reads) in zip(self.nets, self._reads.items(), strict=True):
             features = torch.cat([means[i][axis] for i, axis in reads], dim=-1)

@@ -38,20 +38,6 @@ def check_chain(space: WeightSpace) -> None:
         )
 
 
-def pixel_grid(
-    space: WeightSpace,
-    height: int,
-    width: int,
-    batch: int,
-    *,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> SirenGrid | AnyGrid:
-    """The faster of the two that can take these networks."""
-    sines = all(group.activation.name == "sine" for group in space.groups[1:-1])
-    return (SirenGrid if sines else AnyGrid)(space, height, width, batch, dtype=dtype, device=device)
-
-
 class AnyGrid:
     """What `SirenGrid` is, for chains of layers with any activation.
 
@@ -61,7 +47,7 @@ class AnyGrid:
     """
 
     def __init__(
-        self, space: WeightSpace, height: int, width: int, batch: int, *, dtype: torch.dtype, device: torch.device | str
+        self, space: WeightSpace, height: int, width: int, batch: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.space = space
         self.weights, self.gradient = (
@@ -94,3 +80,9 @@ class AnyGrid:
         self.weights.requires_grad_(False)
         self.gradient.copy_(gradient)
         return loss.detach()
+
+
+def pixel_grid(space: WeightSpace) -> type[SirenGrid | AnyGrid]:
+    """The faster of the two that can take these networks."""
+    sines = all(group.activation.name == "sine" for group in space.groups[1:-1])
+    return SirenGrid if sines else AnyGrid

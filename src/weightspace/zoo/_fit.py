@@ -79,7 +79,7 @@ def _fit_chunk(
 ) -> tuple[WeightFeatures, Tensor, Tensor]:
     """Adam (Kingma & Ba, 2014) on every network; one that has reached ``stop_psnr`` is not changed any more."""
     batch, height, width, _ = images.shape
-    grid = pixel_grid(theta.space, height, width, batch, dtype=theta.dtype, device=theta.device)
+    grid = pixel_grid(theta.space)(theta.space, height, width, batch, theta.dtype, theta.device)
     grid.load(theta)
     targets = images.flatten(1, 2).mT.to(theta.dtype) / 255 - theta.space.output_offset
     (beta1, beta2), weights, gradient = recipe.betas, grid.weights, grid.gradient

@@ -39,7 +39,6 @@ class SirenGrid:
         height: int,
         width: int,
         batch: int,
-        *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:

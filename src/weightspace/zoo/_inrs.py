@@ -61,8 +61,8 @@ def fit_inrs(
         out: the folder of the zoo.
         labels: one integer for each image.
         recipe: a `FitRecipe` or a name in `INR_RECIPES`.
-        space: chains of layers with two inputs and C outputs; by default SIRENs 2-32-32-C. Other activations than sines
-            take about twice the time, and ReLU networks reach 3 to 6 dB less.
+        space: chains of layers with two inputs and C outputs; by default SIRENs 2-32-32-C. Those with other
+            activations take longer, as their gradients are left to autograd.
         seed: of initial weights and splits.
         splits: sizes of training, validation and test set, drawn at random; or a name for each image. By default 80 %,
             10 % and 10 %.
