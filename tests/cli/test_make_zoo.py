@@ -42,8 +42,8 @@ def test_what_cannot_be_made_is_refused(bars, idx_folder, tmp_path, capsys):
     assert "t10k" in capsys.readouterr().err
     for option, value, message in (
         ("--epochs", "0", "at least 1 network, 1 epoch and a seed of 0, found 1000, 0 and 0"),
-        ("--train-count", "0", "train_count: expected a positive number of training images or texts, found 0"),
-        ("--train-count", "-5", "train_count: expected a positive number of training images or texts, found -5"),
+        ("--train-count", "0", "train_count: expected from 1 to all 60 training examples, found 0"),
+        ("--train-count", "61", "train_count: expected from 1 to all 60 training examples, found 61"),
     ):
         assert main(["make-zoo", "cnn", "--images", str(bars), *out, option, value]) == 2
         assert message in capsys.readouterr().err

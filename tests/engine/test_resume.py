@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,13 @@ def test_a_finished_run_returns_its_result_without_training(uninterrupted):
     assert result == Result.load(uninterrupted)
     assert not model.training
     assert NoisyRegression().evaluate(model, "test", 8)["mse"] == result.metrics["test"]["mse"]
+
+
+def test_damaged_weights_of_a_finished_run_are_named(tmp_path, uninterrupted):
+    folder = shutil.copytree(uninterrupted, tmp_path / "run")
+    (folder / "best.safetensors").write_bytes(b"damaged")
+    with pytest.raises(EngineError, match=r"run/best\.safetensors cannot be read \(.*\); delete .*run and train again"):
+        train(mlp(), NoisyRegression(), CONFIG, folder, progress=False)
 
 
 def test_another_run_in_the_folder_is_refused_by_difference(uninterrupted):

@@ -87,10 +87,19 @@ def test_a_recipe_is_read_as_it_stands(tmp_path):
             ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nsplits = [4, 2, 2]\n[train]'),
             r"zoo: splits: expected 9 networks in all, found \[4, 2, 2\]",
         ),
+        (
+            ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nsplits = 9\n[train]'),
+            r"tiny\.toml: splits: expected a list of 3, found 9 @ recipe\.zoo",
+        ),
+        (
+            ("[train]", '[zoo]\nnetworks = "cnn"\ncount = 9\nsplits = [4, 5]\n[train]'),
+            r"splits: expected a list of 3, found \[4, 5\] @ recipe\.zoo",
+        ),
         *[
             (("[train]", f'[task]\nkind = "{kind}"\n{line}\n[train]'), rf"tiny\.toml: {message}")
             for kind, line, message in (
                 ("cnn-generalization", 'scales = ["1"]', r"expected int, found '1' @ recipe\.task\.scales\[0\]"),
+                ("cnn-generalization", "scales = 4", r"scales: expected a list, found 4 @ recipe\.task"),
                 ("cnn-generalization", "scales = [0.5]", r"expected int, found 0\.5 @ recipe\.task\.scales\[0\]"),
                 ("cnn-generalization", "scales = [-1]", r"scales: expected powers of ten from 0 to 30, found \[-1\] @"),
                 ("cnn-generalization", "scales = [1, 1]", r"scales: expected none of them twice, found \[1, 1\] @"),
@@ -153,12 +162,15 @@ def test_recipes_ask_for_the_zoo_of_their_task():
 SPACES = {
     "inr-editing": (lambda: ws.siren([2, 32, 32, 1]), None),
     "inr-classification": (lambda: ws.siren([2, 32, 32, 1]), 10),
+    "inr-classification-relu": (lambda: ws.mlp([2, 32, 32, 1], "relu"), 10),
     "cnn-generalization": (lambda: ws.from_module(ws.zoo.SmallCNN("relu"), torch.zeros(2, 1, 28, 28)), 1),
     "transformer-generalization": (lambda: ws.from_module(ws.zoo.SmallViT(), torch.zeros(2, 1, 28, 28)), 1),
 }
 
 
-@pytest.mark.parametrize("name", ["cnn-generalization", "inr-classification", "transformer-generalization"])
+@pytest.mark.parametrize(
+    "name", ["cnn-generalization", "inr-classification", "inr-classification-relu", "transformer-generalization"]
+)
 def test_every_table_of_predictions_has_the_baselines(name):
     recipe = tasks.load_recipe(name)
     baselines = {"statistics-boosting", "probes-boosting", "statnet", "mlp"}
@@ -169,7 +181,7 @@ def test_every_table_of_predictions_has_the_baselines(name):
 @pytest.mark.parametrize("name", tasks.recipe_names())
 def test_every_recipe_of_the_package_can_be_built(name):
     recipe = tasks.load_recipe(name)
-    make, outputs = SPACES[recipe.task.kind]
+    make, outputs = SPACES.get(name) or SPACES[recipe.task.kind]
     space = make()
     for variant in recipe.variants:
         if variant.architecture not in tasks.TREES:

@@ -102,8 +102,6 @@ def make(
     Raises:
         ZooError: if the set is not there, or does not go with the architecture or the settings.
     """
-    if train_count is not None and train_count < 1:
-        raise ZooError(f"train_count: expected a positive number of training images or texts, found {train_count}")
     kind: Literal["cnn", "transformer", "text-transformer"] = architecture
     parts: Iterable[tuple[Any, np.ndarray]] = ()
     if texts is None:
@@ -113,6 +111,8 @@ def make(
     else:
         raise ZooError("texts are for transformers: make-zoo transformer --texts ...")
     (inputs, labels), test = parts
+    if train_count is not None and not 1 <= train_count <= len(labels):
+        raise ZooError(f"train_count: expected from 1 to all {len(labels)} training examples, found {train_count}")
     return zoo.make_zoo(
         kind,
         (inputs[:train_count], labels[:train_count]),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -176,7 +177,10 @@ class RunFolder:
 
     def read_best(self) -> dict[str, Tensor]:
         """The state dict with the best validation metric."""
-        return load_file(self.best)
+        try:
+            return load_file(self.best)
+        except (OSError, SafetensorError) as error:
+            raise EngineError(f"{self.best} cannot be read ({error}); delete {self.path} and train again") from error
 
     def write_samples(self, samples: Mapping[str, Tensor]) -> None:
         """Store raw data for the report."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .._errors import RecipeError, WeightspaceError
 from ._classification import InrClassificationSettings
@@ -56,9 +57,22 @@ def _section(converter: Any, kind: Any) -> Any:
     def of(value: Any, kind: Any) -> Any:
         if not isinstance(value, Mapping):
             raise RecipeError(f"expected a section with keys, found {value!r}")
+        for name, wanted in get_type_hints(kind).items():
+            if name in value:
+                _check_list(name, value[name], wanted)
         return read(value, kind)
 
     return of
+
+
+def _check_list(name: str, value: Any, wanted: Any) -> None:
+    """Refuses what is no list, or one of another length, where there should be one."""
+    for choice in get_args(wanted) if isinstance(wanted, UnionType) else (wanted,):
+        if get_origin(choice) is tuple:
+            entries = get_args(choice)
+            size = "a list" if Ellipsis in entries else f"a list of {len(entries)}"
+            if not isinstance(value, list | tuple) or (Ellipsis not in entries and len(value) != len(entries)):
+                raise RecipeError(f"{name}: expected {size}, found {value!r}")
 
 
 def _task_settings(converter: Any) -> Any:
