@@ -292,7 +292,7 @@ def test_weights_that_are_damaged_or_of_another_model_are_refused_by_name(run, d
     ):
         file.write_bytes(content)
         for use in (lambda: tasks.load_model(folder), lambda: tasks.evaluate_run(folder, digits)):
-            with pytest.raises(ws.RecipeError, match=rf"best\.safetensors.*{message}") as caught:
+            with pytest.raises(ws.EngineError, match=rf"best\.safetensors.*{message}") as caught:
                 use()
             assert "\n" not in str(caught.value)
     file.write_bytes(whole)

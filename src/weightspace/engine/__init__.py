@@ -5,7 +5,7 @@ A `Task` says what a model should do on which data; a `TrainConfig` holds the se
 
 from ._allocator import keep_freed_memory
 from ._config import TrainConfig
-from ._run_folder import Result, read_records
+from ._run_folder import Result, load_best, read_records
 from ._task import Split, Task, collect, evaluating, mean_loss
 from ._train import measure, train
 
@@ -17,6 +17,7 @@ __all__ = [
     "collect",
     "evaluating",
     "keep_freed_memory",
+    "load_best",
     "mean_loss",
     "measure",
     "read_records",

@@ -27,7 +27,7 @@ from .._files import atomic_write
 from ._config import TrainConfig
 from ._task import Split, Task
 
-__all__ = ["Result", "RunFolder", "describe_run", "read_records"]
+__all__ = ["Result", "RunFolder", "describe_run", "load_best", "read_records"]
 
 _PACKAGES = ("weightspace", "torch", "accelerate", "numpy", "safetensors")
 
@@ -73,6 +73,27 @@ def read_records(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     lines = (Path(folder) / "records.jsonl").read_text().split("\n")
     return [_from_json(line) for line in lines[:-1]]  # a line without its end is still being written
+
+
+def load_best(folder: str | os.PathLike[str], model: nn.Module) -> None:
+    """Give a model the weights of a run that had the best validation metric.
+
+    Raises:
+        EngineError: if they are damaged, or those of another model.
+    """
+    file = Path(folder) / "best.safetensors"
+    try:
+        state = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise EngineError(f"{file} cannot be read ({error}); delete {folder} and train again") from error
+    own, found = ({name: list(tensor.shape) for name, tensor in each.items()} for each in (model.state_dict(), state))
+    if wrong := sorted(name for name in own | found if own.get(name) != found.get(name)):
+        expected, there = (shapes.get(wrong[0], "none") for shapes in (own, found))
+        raise EngineError(
+            f"{file} holds another model than recipe.json says ({len(wrong)} differences): {wrong[0]}: expected "
+            f"{expected}, found {there}; delete {folder} and train again"
+        )
+    model.load_state_dict(state)
 
 
 def describe_run(model: nn.Module, task: Task, config: TrainConfig, recipe: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -174,13 +195,6 @@ class RunFolder:
         about = {"validation": _to_json({"epoch": best["epoch"], **best["metrics"]})}
         with atomic_write(self.best) as path:
             path.write_bytes(save(best["model"], about))
-
-    def read_best(self) -> dict[str, Tensor]:
-        """The state dict with the best validation metric."""
-        try:
-            return load_file(self.best)
-        except (OSError, SafetensorError) as error:
-            raise EngineError(f"{self.best} cannot be read ({error}); delete {self.path} and train again") from error
 
     def write_samples(self, samples: Mapping[str, Tensor]) -> None:
         """Store raw data for the report."""

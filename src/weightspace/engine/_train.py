@@ -16,7 +16,7 @@ from torch import nn
 from .._errors import EngineError
 from ._config import TrainConfig
 from ._loop import Loop
-from ._run_folder import Result, RunFolder, describe_run
+from ._run_folder import Result, RunFolder, describe_run, load_best
 from ._task import Task, evaluating, mean_loss
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def train(
     task.to(accelerator.device)
     if run.result.exists():
         model.to(accelerator.device).eval()
-        model.load_state_dict(run.read_best())
+        load_best(folder, model)
         return Result.load(folder)
     loop = Loop(model, task, config, run, accelerator)
     loop.restore()

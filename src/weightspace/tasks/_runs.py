@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from .._errors import RecipeError, ZooError
-from ..engine import Split, measure, train
+from ..engine import Split, load_best, measure, train
 from ..models import build
 from ..nn import OutputCapacityExpansion
 from ..space import WeightFeatures, WeightSpace, from_description
@@ -142,7 +140,8 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
         space: the space of the networks it is to be applied to; refused if it is not the one it was trained for.
 
     Raises:
-        RecipeError: if the folder is no run of a recipe, has no weights or damaged ones, or is for another space.
+        RecipeError: if the folder is no run of a recipe, has no weights, or is for another space.
+        EngineError: if its weights are damaged or those of another model.
     """
     described = _described(folder)
     trained = from_description(described["space"])
@@ -154,27 +153,11 @@ def load_model(folder: str | os.PathLike[str], space: WeightSpace | None = None)
             f"{os.fspath(folder)}: trees are measured once and not stored, as only a pickle could hold them; the "
             "figures are in its result.json. For other networks run the recipe on a zoo with these in its test split"
         )
-    weights = Path(folder) / "best.safetensors"
-    if not weights.is_file():
+    if not (Path(folder) / "best.safetensors").is_file():
         raise RecipeError(f"{os.fspath(folder)} has no best.safetensors: train it first")
     model = build_variant(variant, trained, seed=0, outputs=described.get("outputs"))
-    _load(model, weights)
+    load_best(folder, model)
     return model.eval()
-
-
-def _load(model: nn.Module, file: Path) -> None:
-    try:
-        state = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise RecipeError(f"{file} cannot be read ({error}); delete the folder and train again") from error
-    own, found = ({name: list(tensor.shape) for name, tensor in each.items()} for each in (model.state_dict(), state))
-    if wrong := sorted(name for name in own | found if own.get(name) != found.get(name)):
-        expected, there = (shapes.get(wrong[0], "none") for shapes in (own, found))
-        raise RecipeError(
-            f"{file} holds another model than recipe.json says ({len(wrong)} differences): {wrong[0]}: expected "
-            f"{expected}, found {there}; delete the folder and train again"
-        )
-    model.load_state_dict(state)
 
 
 def evaluate_run(
@@ -186,6 +169,7 @@ def evaluate_run(
 
     Raises:
         RecipeError: as `load_model`; for a run without stored classes, if the zoo has another number of them.
+        EngineError: as `load_model`.
         ZooError: if the zoo lacks what the task needs, or has a class that the run does not know.
     """
     described = _described(folder)
