@@ -203,6 +203,23 @@ def test_standardised_by_scale_it_keeps_the_matrices(mode, spaces):
     assert_invariant(net, space)
 
 
+@pytest.mark.parametrize("kind", ["as published", "fixed positions"])
+def test_how_large_a_network_is_can_be_read_off(kind, spaces):
+    """Factors of all weights from 1/50 to 50, which raw weights and a norm over the pools of one network blur."""
+    space = spaces[kind]
+    theta, sizes = networks(space, 64), torch.linspace(-4, 4, 64, dtype=torch.float64).exp()
+    theta = theta.map(lambda t: t * sizes.reshape(-1, *[1] * (t.dim() - 1)))
+    net = build(space, dropout=0.0).train()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(60):
+        loss = (net(theta)[:, 0] - sizes.log()).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.02 * sizes.log().var()
+    assert net(theta[:1]).isfinite().all()
+
+
 def test_linear_layers_in_a_row():
     """Products of three weights; a matrix between two general linear groups is a number of itself."""
     space = ws.mlp([2, 4, 3, 2], activation="identity")

@@ -246,7 +246,19 @@ def test_every_configuration_is_equivariant(space, reduction, neuron_map, permut
     group = group_of(space, permuted)
     layer = EquivariantLinear(space, 2, 3, symmetry=group, reduction=reduction, neuron_map=neuron_map)
     assert_equivariant(layer, space, group, channels=2, seed=seed)
-    assert_invariant(InvariantPool(space, 2, symmetry=group, reduction=reduction), space, group, channels=2)
+    for keep_dense in (True, False):
+        pool = InvariantPool(space, 2, symmetry=group, reduction=reduction, keep_dense=keep_dense)
+        assert_invariant(pool, space, group, channels=2)
+
+
+@pytest.mark.parametrize(("reduction", "pooled"), [("mean", torch.mean), ("sum", torch.sum), ("max", torch.amax)])
+def test_dense_axes_are_pooled_if_not_kept(reduction, pooled):
+    """Input and output neurons of an MLP: one vector of channels for each parameter."""
+    space = ws.mlp([3, 8, 8, 2])
+    theta = space.features({name: torch.randn(5, *shape, 2) for name, shape in space.shapes.items()})
+    found = InvariantPool(space, 2, reduction=reduction, keep_dense=False)(theta)
+    expected = torch.cat([pooled(tensor, tuple(range(1, tensor.dim() - 1))) for tensor in theta.tensors], -1)
+    torch.testing.assert_close(found, expected)
 
 
 def test_it_is_not_equivariant_under_more():

@@ -143,6 +143,20 @@ def test_the_networks_of_one_epoch(cnns):
     assert torch.equal(task.theta["test"].flatten(), cnns.weights[members].flatten())
 
 
+def test_training_on_all_epochs_and_testing_on_one(cnns):
+    task, one, every = (
+        Generalization(cnns, step=2, train_on_all_steps=True),
+        Generalization(cnns, step=2),
+        Generalization(cnns),
+    )
+    assert torch.equal(task.theta["train"].flatten(), every.theta["train"].flatten())
+    for split in ("validation", "test"):
+        assert torch.equal(task.theta[split].flatten(), one.theta[split].flatten())
+        assert torch.equal(task.targets[split], one.targets[split])
+    with pytest.raises(ws.RecipeError, match="train_on_all_steps: expected a step"):
+        Generalization(cnns, train_on_all_steps=True)
+
+
 def test_what_cannot_be_predicted_is_refused(cnns, digits):
     with pytest.raises(ws.ZooError, match="no column 'accuracy' in its metadata; it has index, split, step"):
         Generalization(cnns, column="accuracy")

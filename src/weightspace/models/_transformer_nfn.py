@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal, cast
+from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ..nn import Contraction, Covariant, InvariantPool, PerParameter, QuasiEquivariant
+from ..nn import (
+    Contraction,
+    Covariant,
+    Dropout,
+    FeatureNorm,
+    InvariantPool,
+    PerParameter,
+    Pointwise,
+    QuasiEquivariant,
+    head,
+    relu_,
+)
 from ..space import WeightFeatures, WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
-from ._stack import linear_stack
+from ._stack import default_rank, linear_stack
 
 __all__ = ["transformer_nfn"]
 
@@ -31,9 +43,11 @@ def transformer_nfn(
 
     Queries and keys of a head may be multiplied by :math:`g` and :math:`g^{-T}`, values and projections too, and the
     network computes the same. `Contraction` forms :math:`W_Q^\top W_K` and :math:`W_O W_V` of every head, with biases
-    where there are some; linear layers N of the first engine take them from there, beside all other parameters. An
-    invariant task pools N. In an equivariant one `Covariant` multiplies queries, keys, values and projections by
-    matrices that N makes, from the side where :math:`g` does not act.
+    where there are some; linear layers N of the first engine take them from there, beside all other parameters. In an
+    equivariant task `Covariant` multiplies queries, keys, values and projections by matrices that N makes, from the
+    side where :math:`g` does not act. An invariant task takes inverse hyperbolic sines of what N takes, which has heavy
+    tails, and pools what N gives; in large networks over input units, classes and positions, too, with coefficients of
+    their own, which would be thousands of features otherwise.
 
     The group is that of the architecture: which units are permuted, along a residual stream or one layer at a time, and
     which have general matrices (linear layers, too) is read off the space. Without any it is `unf`.
@@ -60,12 +74,9 @@ def transformer_nfn(
     features: list[nn.Module] = [contraction]
     if ports.in_channels > 1:  # products are made channel by channel: mixtures, so that all channels meet
         features.insert(0, PerParameter(space, lambda: nn.Linear(ports.in_channels, hidden, bias=False)))
-    inner = ports._replace(
-        in_channels=hidden if ports.in_channels > 1 else 1, out=hidden if ports.equivariant else ports.out
-    )
-    layers = linear_stack(
-        contraction.products_space, inner, hidden, depth, rank=rank, dropout=dropout, head_width=hidden
-    )
+    products = contraction.products_space
+    inner = ports._replace(task="equivariant", in_channels=hidden if ports.in_channels > 1 else 1, out=hidden)
+    layers = linear_stack(products, inner, hidden, depth, rank=rank, dropout=dropout)
     act = functools.partial(QuasiEquivariant, group=contraction.symmetry, hidden=quasi_hidden)
     if ports.equivariant:
         outputs = Covariant(contraction, ports.in_channels, hidden, ports.out, rank=hidden)
@@ -77,9 +88,16 @@ def transformer_nfn(
         *mixtures, _ = features
         beta = nn.Sequential(*mixtures)  # nothing for one channel, whose products are those of the networks
         features = [act(beta, in_channels=ports.in_channels, out_channels=inner.in_channels), contraction]
-    *layers, pool, head = layers
-    norm = nn.LayerNorm(cast(InvariantPool, pool).out_features)
-    return Body(nn.Sequential(*features, *layers, pool, norm, head), contraction.symmetry)
+    few = default_rank(products, hidden) is None
+    pool = InvariantPool(products, hidden, keep_dense=few)
+    readout = [Pointwise(relu_), Dropout(dropout), pool, FeatureNorm(pool.out_features)]
+    readout += [head(pool.out_features, hidden, ports.out, dropout)]
+    return Body(nn.Sequential(*features, Pointwise(_compressed), *layers, *readout), contraction.symmetry)
+
+
+def _compressed(tensor: Tensor) -> Tensor:
+    """Logarithms of both signs. In units of the root mean square, which large networks rule, most entries are small."""
+    return torch.asinh(30 * tensor)
 
 
 class _Multiplied(nn.Module):

@@ -22,7 +22,7 @@ from ._message import MessagePassing
 from ._mlp import head
 from ._monomial import InvariantEntries, Modulated, MonomialActivation, unit
 from ._neighbourhood import LinearUpdate, NeighbourhoodMessage
-from ._norm import BatchNorm, Dropout, LearnedScale, Pointwise, Standardization, Standardize, relu_
+from ._norm import BatchNorm, Dropout, FeatureNorm, LearnedScale, Pointwise, Standardization, Standardize, relu_
 from ._pairs import Attend, Pairs, PairsFromGraph, PairState, PairsToGraph
 from ._pool import Reduction
 from ._quasi import QuasiEquivariant, QuasiForm, quasi_cocycle, quasi_overhead
@@ -41,6 +41,7 @@ __all__ = [
     "Dropout",
     "EdgeUpdate",
     "EquivariantLinear",
+    "FeatureNorm",
     "GaussianFourier",
     "GradientFeatures",
     "Graph",

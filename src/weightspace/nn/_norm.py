@@ -14,7 +14,7 @@ from ..space import WeightFeatures, WeightSpace
 from ._dropout import dropout
 from ._layout import check_space
 
-__all__ = ["BatchNorm", "Dropout", "LearnedScale", "Pointwise", "Standardization", "Standardize"]
+__all__ = ["BatchNorm", "Dropout", "FeatureNorm", "LearnedScale", "Pointwise", "Standardization", "Standardize"]
 
 Standardization = Literal["orbit", "tensor", "entry", "scale", "none"]
 
@@ -53,8 +53,8 @@ class Dropout(nn.Module):
         return theta.map(lambda t: dropout(t, self.p, self.training))
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """Of a single entry there are no statistics: it is normalised by the running ones."""
+class FeatureNorm(nn.BatchNorm1d):
+    """Batch normalisation of vectors. Of a single one there are no statistics: it is normalised by the running ones."""
 
     def forward(self, rows: Tensor) -> Tensor:
         if self.training and len(rows) == 1:
@@ -70,7 +70,7 @@ class BatchNorm(nn.Module):
 
     def __init__(self, space: WeightSpace, channels: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(_BatchNorm(channels) for _ in space.parameters)
+        self.norms = nn.ModuleList(FeatureNorm(channels) for _ in space.parameters)
 
     def forward(self, theta: WeightFeatures) -> WeightFeatures:
         """Normalises every tensor; in evaluation mode, or where there is but one entry, with running statistics."""

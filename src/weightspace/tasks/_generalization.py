@@ -45,13 +45,14 @@ class Generalization(Prediction):
         thresholds: accuracies.
         minimum: networks with a lower accuracy are left out of every split.
         step: only the networks stored after so many epochs count, by the zoo's column "step"; None for all.
+        train_on_all_steps: those stored at other times count in training, but not in validation and test.
         augment: changes the networks of each training step.
         mixup: mixes them, and their accuracies, afterwards.
 
     Raises:
         ZooError: if the zoo has no such column, or it is no accuracy, or no network is left.
         RecipeError: for another loss, powers that are no numbers from 0 to 30, or thresholds that are no accuracies; or
-            one of them twice.
+            one of them twice; for ``train_on_all_steps`` without a step.
     """
 
     selection = "tau"
@@ -69,6 +70,7 @@ class Generalization(Prediction):
         thresholds: tuple[float, ...] = (),
         minimum: float = 0.0,
         step: int | None = None,
+        train_on_all_steps: bool = False,
         augment: Augmentation | None = None,
         mixup: Mixup | None = None,
     ) -> None:
@@ -78,13 +80,12 @@ class Generalization(Prediction):
             raise ZooError(f"{zoo.path}: column {column!r} holds no accuracies, which are numbers from 0 to 1")
         kept = accuracy >= minimum
         if step is not None:
-            steps = column_of(zoo, "step")
-            kept &= steps == step
-            if not (steps == step).any():
-                raise ZooError(
-                    f"{zoo.path}: step: expected one of {', '.join(map(str, np.unique(steps)))}, after which its "
-                    f"networks were stored, found {step}"
-                )
+            counted = _stored_after(zoo, step)
+            if train_on_all_steps and "train" in zoo.splits:
+                counted[zoo.splits["train"].numpy()] = True
+            kept &= counted
+        elif train_on_all_steps:
+            raise RecipeError("train_on_all_steps: expected a step for validation and test beside it, found none")
         super().__init__(zoo, column, kept, augment, mixup)
         self.name, self.scales, self.thresholds = name, scales, thresholds
         self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
@@ -121,6 +122,18 @@ class Generalization(Prediction):
         return metrics
 
 
+def _stored_after(zoo: Zoo, step: int) -> np.ndarray:
+    """Which networks were stored after so many epochs, ``[networks]``; ZooError if none was."""
+    steps = column_of(zoo, "step")
+    stored: np.ndarray = steps == step
+    if not stored.any():
+        raise ZooError(
+            f"{zoo.path}: step: expected one of {', '.join(map(str, np.unique(steps)))}, after which its networks "
+            f"were stored, found {step}"
+        )
+    return stored
+
+
 def _check(loss: str, scales: tuple[int, ...], thresholds: tuple[float, ...] = (), minimum: float = 0.0) -> None:
     """RecipeError for impossible settings."""
     if loss not in ("bce", "mse"):
@@ -144,13 +157,15 @@ class _GeneralizationSettings(TaskSettings):
 
     column: str = "test_accuracy"
     step: int | None = None
+    train_on_all_steps: bool = False
     loss: Loss = "bce"
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     mixup: Mixup | None = None
 
     def _task(self, zoo: Zoo, **own: Any) -> Generalization:
+        steps: dict[str, Any] = {"step": self.step, "train_on_all_steps": self.train_on_all_steps}
         changes: dict[str, Any] = {"augment": self.augment.chain(), "mixup": self.mixup}
-        return Generalization(zoo, self.kind, self.column, loss=self.loss, step=self.step, **changes, **own)
+        return Generalization(zoo, self.kind, self.column, loss=self.loss, **steps, **changes, **own)
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,7 @@ class CnnGeneralizationSettings(_GeneralizationSettings):
     Attributes:
         column: of the zoo's metadata.
         step: epochs after which the networks were stored; None for all that there are of each.
+        train_on_all_steps: whether ``step`` is that of validation and test alone.
         loss: "bce" or "mse".
         augment: random changes of the networks of each training step.
         mixup: settings of `augment.Mixup`, which mixes them afterwards; None for none.
@@ -184,6 +200,7 @@ class TransformerGeneralizationSettings(_GeneralizationSettings):
     Attributes:
         column: of the zoo's metadata.
         step: epochs after which the networks were stored; None for all that there are of each.
+        train_on_all_steps: whether ``step`` is that of validation and test alone.
         loss: "bce" or "mse".
         augment: random changes of the networks of each training step.
         mixup: settings of `augment.Mixup`, which mixes them afterwards; None for none.
