@@ -154,6 +154,14 @@ def test_damaged_weights_of_a_finished_run_are_named(tmp_path, uninterrupted):
         train(mlp(), NoisyRegression(), CONFIG, folder, progress=False)
 
 
+def test_settings_that_are_off_may_be_newer_than_the_run(tmp_path):
+    """A version that knows more options still goes on with the runs of an older one."""
+    for recipe in ({"task": {"kind": "a"}}, {"task": {"kind": "a", "option": False}}):
+        train(mlp(), NoisyRegression(), CONFIG, tmp_path / "run", recipe=recipe, progress=False)
+    with pytest.raises(EngineError, match=r"recipe\.task\.option is True now and False there"):
+        train(mlp(), NoisyRegression(), CONFIG, tmp_path / "run", recipe={"task": {"kind": "a", "option": True}})
+
+
 def test_another_run_in_the_folder_is_refused_by_difference(uninterrupted):
     def attempt(model=None, task=None, recipe=None, resume=True, **changes):
         config = TrainConfig(**{**KILL_CONFIG, **changes})

@@ -220,6 +220,28 @@ def test_how_large_a_network_is_can_be_read_off(kind, spaces):
     assert net(theta[:1]).isfinite().all()
 
 
+def test_half_precision_keeps_large_networks_finite(spaces):
+    """The products of weights of 40 are in the range of half precision, their thirtyfold is not."""
+    space = spaces["as published"]
+    net, theta = build(space).float(), networks(space).map(lambda t: 40 * t.float().sign())
+    with torch.autocast("cpu", torch.float16):
+        assert net(theta).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["transformer-nfn", "unf"])
+def test_no_networks_at_all(name, spaces):
+    space = spaces["as published"]
+    out = ws.build(name, space, "invariant", out_features=2, hidden=4)(space.sample(0))
+    assert out.shape == (0, 2)
+    out.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["transformer-nfn", "monomial-nfn"])
+def test_the_width_of_what_is_not_there_is_refused(name):
+    with pytest.raises(ws.ModelError, match=r"quasi_hidden: expected none .*, found 8"):
+        ws.build(name, ws.mlp([2, 5, 5, 1], activation="relu"), "invariant", quasi_hidden=8)
+
+
 def test_linear_layers_in_a_row():
     """Products of three weights; a matrix between two general linear groups is a number of itself."""
     space = ws.mlp([2, 4, 3, 2], activation="identity")

@@ -168,6 +168,13 @@ def test_samples_that_do_not_fit_are_left_out(generalization, tmp_path, folders)
     assert prediction_parts(group_of(tmp_path)) == []
 
 
+def test_runs_whose_validation_was_never_finite(tmp_path, folders):
+    write(folders, tmp_path / "a", "statnet", 0, {"tau": float("nan")}, accuracies(0.1, 0.1, 0), "tau")
+    records = [{"epoch": e, "step": e, "train_loss": 0.5, "validation": {"tau": None}} for e in (1, 2, 3)]
+    (tmp_path / "a" / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert "statnet" in text(write_report([tmp_path], tmp_path / "report.html").read_text())
+
+
 def test_models_without_a_finished_run_have_no_charts(tmp_path, folders):
     write(folders, tmp_path / "a", "statnet", 0, {"tau": 0.5}, accuracies(0.1, 0.1, 0), "tau")
     (tmp_path / "a" / "result.json").unlink()

@@ -157,6 +157,41 @@ def test_training_on_all_epochs_and_testing_on_one(cnns):
         Generalization(cnns, train_on_all_steps=True)
 
 
+@pytest.mark.parametrize("column", ["index", "run"])
+def test_a_network_in_two_splits_is_refused_when_all_its_epochs_train(cnns, tmp_path, column):
+    """Twelve networks stored after epochs 0, 1 and 2, divided by rows and by networks."""
+    names = np.arange(36) // 3
+    names = names if column == "index" else np.array([f"network {n}" for n in names])
+    columns = {"test_accuracy": np.arange(36) / 36, "step": np.arange(36) % 3, column: names}
+    for divided in (True, False):
+        rows = np.arange(36) // 12 if divided else np.arange(36) % 5 % 3
+        split = np.array(["train", "validation", "test"])[rows]
+        cut = zoo.write_zoo(tmp_path / str(divided), cnns.weights[:36], columns=columns | {"split": split})
+        if divided:
+            assert Generalization(cut, step=1, train_on_all_steps=True).size("train") == 12
+        else:
+            with pytest.raises(ws.ZooError, match=f"train_on_all_steps: .* by its column '{column}'"):
+                Generalization(cut, step=1, train_on_all_steps=True)
+
+
+def test_validation_on_networks_of_one_accuracy_is_refused(cnns, tmp_path):
+    columns = {"test_accuracy": np.where(np.arange(30) < 20, 0.5, np.arange(30) / 30)}
+    for sizes, found in (((10, 10, 10), "10 of accuracy 0.5"), ((10, 1, 19), "1 of accuracy 0.5")):
+        split = np.repeat(["train", "validation", "test"], sizes)
+        cut = zoo.write_zoo(tmp_path / found, cnns.weights[:30], columns=columns | {"split": split})
+        with pytest.raises(ws.ZooError, match=f"validation split: expected networks of several accuracies.*{found}"):
+            Generalization(cut)
+
+
+def test_a_split_that_the_settings_empty_is_named(cnns, tmp_path):
+    columns = {"test_accuracy": np.arange(30) / 30, "step": np.arange(30) // 20}
+    split = np.repeat(["train", "validation", "test"], 10)
+    cut = zoo.write_zoo(tmp_path / "zoo", cnns.weights[:30], columns=columns | {"split": split})
+    table = recipe("cnn-generalization", [Variant("mlp", "mlp")], step=0)
+    with pytest.raises(ws.ZooError, match="the test split is empty; none of its 10 networks counts, by the settings"):
+        tasks.run_recipe(table, cut, tmp_path / "runs", progress=False)
+
+
 def test_what_cannot_be_predicted_is_refused(cnns, digits):
     with pytest.raises(ws.ZooError, match="no column 'accuracy' in its metadata; it has index, split, step"):
         Generalization(cnns, column="accuracy")

@@ -90,8 +90,9 @@ def load_best(folder: str | os.PathLike[str], model: nn.Module) -> None:
     if wrong := sorted(name for name in own | found if own.get(name) != found.get(name)):
         expected, there = (shapes.get(wrong[0], "none") for shapes in (own, found))
         raise EngineError(
-            f"{file} holds another model than recipe.json says ({len(wrong)} differences): {wrong[0]}: expected "
-            f"{expected}, found {there}; delete {folder} and train again"
+            f"{file} holds another model than recipe.json says, or one of another version of weightspace (see "
+            f"environment.json) ({len(wrong)} differences): {wrong[0]}: expected {expected}, found {there}; take that "
+            "version, or train again in another folder"
         )
     model.load_state_dict(state)
 
@@ -236,7 +237,7 @@ def _differences(asked: Any, found: Any, name: str = "") -> Iterator[str]:
     if isinstance(asked, dict) and isinstance(found, dict):
         for key in {**found, **asked}:
             yield from _differences(asked.get(key), found.get(key), f"{name}.{key}" if name else key)
-    elif asked != found:
+    elif asked != found and not (asked is False and found is None):  # older runs lack what was never turned on
         yield f"{name} is {asked!r} now and {found!r} there"
 
 

@@ -23,7 +23,7 @@ from ..nn import (
 from ..space import SymmetryGroup, WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
-from ._stack import all_permutations, default_rank, linear_stack, scaled_symmetry
+from ._stack import all_permutations, check_quasi, default_rank, linear_stack, scaled_symmetry
 
 __all__ = ["monomial_nfn"]
 
@@ -80,6 +80,7 @@ def monomial_nfn(
         quasi: quasi-equivariance, "none", "layer" or "channel"; it needs scales (ReLU), not signs (tanh, sine).
         quasi_hidden: width of its scaling networks; see `QuasiEquivariant`.
     """
+    check_quasi(quasi, quasi_hidden)
     symmetry = scaled_symmetry(space)
     readout_hidden = readout_hidden or 4 * hidden
     if ports.equivariant and readout_depth is None:

@@ -7,12 +7,13 @@ from typing import Literal
 
 from torch import nn
 
+from .._errors import ModelError
 from ..group import PERMUTATION, TRIVIAL
 from ..nn import BatchNorm, Dropout, EquivariantLinear, InvariantPool, Pointwise, Reduction, head, relu_
 from ..space import SymmetryGroup, WeightSpace
 from ._metanetwork import Ports
 
-__all__ = ["all_permutations", "default_rank", "linear_stack", "scaled_symmetry"]
+__all__ = ["all_permutations", "check_quasi", "default_rank", "linear_stack", "scaled_symmetry"]
 
 
 def all_permutations(space: WeightSpace) -> SymmetryGroup:
@@ -20,6 +21,12 @@ def all_permutations(space: WeightSpace) -> SymmetryGroup:
     hidden = space.symmetry("permutation")
     factors = zip(space.groups, hidden.factors, strict=True)
     return SymmetryGroup(space, tuple(PERMUTATION if g.kind != "hidden" else factor for g, factor in factors))
+
+
+def check_quasi(quasi: str, quasi_hidden: int | None) -> None:
+    """ModelError for the width of scaling networks that are not there."""
+    if quasi == "none" and quasi_hidden is not None:
+        raise ModelError(f"quasi_hidden: expected none without quasi-equivariance (quasi='none'), found {quasi_hidden}")
 
 
 def default_rank(space: WeightSpace, hidden: int) -> int | None:

@@ -23,7 +23,7 @@ from ..nn import (
 from ..space import WeightFeatures, WeightSpace
 from ._metanetwork import Body, Ports
 from ._registry import register
-from ._stack import default_rank, linear_stack
+from ._stack import check_quasi, default_rank, linear_stack
 
 __all__ = ["transformer_nfn"]
 
@@ -69,6 +69,7 @@ def transformer_nfn(
         quasi: quasi-equivariance, "none" or "layer"; it needs attention heads or linear layers.
         quasi_hidden: width of its scaling network; see `QuasiEquivariant`.
     """
+    check_quasi(quasi, quasi_hidden)
     depth = depth or (2 if ports.equivariant else 1)
     contraction = Contraction(space, mixtures=4 * hidden)
     features: list[nn.Module] = [contraction]
@@ -97,7 +98,7 @@ def transformer_nfn(
 
 def _compressed(tensor: Tensor) -> Tensor:
     """Logarithms of both signs. In units of the root mean square, which large networks rule, most entries are small."""
-    return torch.asinh(30 * tensor)
+    return torch.asinh(30 * tensor.to(torch.promote_types(tensor.dtype, torch.float32)))  # half precision ends at 65504
 
 
 class _Multiplied(nn.Module):

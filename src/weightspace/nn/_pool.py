@@ -146,6 +146,8 @@ def add_rows_and_columns(
     column: Float[Tensor, "batch columns channels"] | None,
 ) -> Float[Tensor, "batch rows columns channels"]:
     """``y[i, j] + row[i] + column[j]``, either of them optional; overwrites y."""
+    if y.numel() == 0:
+        return y  # every view of nothing is contiguous, and some may not be overwritten
     row, column = (None if part is None else part.to(y.dtype) for part in (row, column))
     out: Tensor = _AddRowsAndColumns.apply(y, row, column)  # type: ignore[no-untyped-call]
     return out

@@ -115,6 +115,9 @@ def _same_axes(panels: Sequence["Axes"]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     limits = [(axes.dataLim.x1, axes.dataLim.y0, axes.dataLim.y1) for axes in panels]
+    limits = [limit for limit in limits if all(map(math.isfinite, limit))]
+    if not limits:
+        return  # no validation was finite: nothing is drawn
     low, high = min(y0 for _, y0, _ in limits), max(y1 for _, _, y1 in limits)
     for axes in panels:
         axes.set_xlim(0, 1.16 * max(x1 for x1, _, _ in limits))

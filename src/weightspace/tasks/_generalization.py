@@ -50,7 +50,8 @@ class Generalization(Prediction):
         mixup: mixes them, and their accuracies, afterwards.
 
     Raises:
-        ZooError: if the zoo has no such column, or it is no accuracy, or no network is left.
+        ZooError: if the zoo has no such column, or it is no accuracy, or no network is left, or all of validation have
+            one accuracy; with ``train_on_all_steps``, if one network is in the training split and in another one.
         RecipeError: for another loss, powers that are no numbers from 0 to 30, or thresholds that are no accuracies; or
             one of them twice; for ``train_on_all_steps`` without a step.
     """
@@ -82,12 +83,19 @@ class Generalization(Prediction):
         if step is not None:
             counted = _stored_after(zoo, step)
             if train_on_all_steps and "train" in zoo.splits:
+                _check_divided(zoo, counted)
                 counted[zoo.splits["train"].numpy()] = True
             kept &= counted
         elif train_on_all_steps:
             raise RecipeError("train_on_all_steps: expected a step for validation and test beside it, found none")
         super().__init__(zoo, column, kept, augment, mixup)
         self.name, self.scales, self.thresholds = name, scales, thresholds
+        validated = self.targets.get("validation", torch.arange(2))
+        if len(validated.unique()) < 2:
+            raise ZooError(
+                f"{zoo.path}: validation split: expected networks of several accuracies, as τ compares their order, "
+                f"found {len(validated)} of accuracy {validated[0]:g}; make the split larger"
+            )
         self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
 
     def target(self, values: np.ndarray) -> Tensor:
@@ -132,6 +140,21 @@ def _stored_after(zoo: Zoo, step: int) -> np.ndarray:
             f"were stored, found {step}"
         )
     return stored
+
+
+def _check_divided(zoo: Zoo, counted: np.ndarray) -> None:
+    """ZooError if a network of the training split, at whatever step, is among those that count in another one."""
+    column = "run" if "run" in zoo.metadata else "index"
+    names = np.asarray(zoo.metadata[column])
+    train = zoo.splits["train"].numpy()
+    counted = counted.copy()
+    counted[train] = False
+    if len(shared := np.intersect1d(names[train], names[counted])):
+        raise ZooError(
+            f"{zoo.path}: train_on_all_steps: expected all checkpoints of a network in one split, found some in "
+            f"training and some in another ({column} {', '.join(map(str, shared[:5]))}); divide the zoo by its column "
+            f"{column!r}"
+        )
 
 
 def _check(loss: str, scales: tuple[int, ...], thresholds: tuple[float, ...] = (), minimum: float = 0.0) -> None:

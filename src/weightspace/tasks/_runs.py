@@ -99,7 +99,10 @@ def run_recipe(
         _model(variant, task, zoo.space, seed=0)  # what cannot be built is refused before anything is trained
     empty = [split for split in ("train", "validation", "test") if task.size(split) == 0]
     if empty:
-        raise ZooError(f"{zoo.path}: the {empty[0]} split is empty; make the zoo with splits=(train, validation, test)")
+        there = len(zoo.splits.get(empty[0], ()))
+        hint = f"none of its {there} networks counts, by the settings of the task"
+        hint = hint if there else "make the zoo with splits=(train, validation, test)"
+        raise ZooError(f"{zoo.path}: the {empty[0]} split is empty; {hint}")
     references = {name: round(task.factor * x, 3) for name, x in task.references().items()} | recipe.references
     folders = []
     for seed in seeds or recipe.seeds:

@@ -86,8 +86,9 @@ class ZooFolder:
         differing = [key for key in asked if folder.manifest.get(key) != asked[key]]
         if differing:
             shown = {"content": "images, labels or splits"}
+            named = {"networks": "stored networks"}
             shown |= {
-                key: f"{key} ({folder.manifest.get(key)!r}, now {asked[key]!r})"
+                key: f"{named.get(key, key)} ({folder.manifest.get(key)!r}, now {asked[key]!r})"
                 for key in ("networks", "seed", "recipe")
             }
             raise ZooError(
