@@ -98,7 +98,8 @@ def transformer_nfn(
 
 def _compressed(tensor: Tensor) -> Tensor:
     """Logarithms of both signs. In units of the root mean square, which large networks rule, most entries are small."""
-    return torch.asinh(30 * tensor.to(torch.promote_types(tensor.dtype, torch.float32)))  # half precision ends at 65504
+    wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))  # half precision ends at 65504
+    return torch.asinh(30 * wide).to(tensor.dtype)
 
 
 class _Multiplied(nn.Module):
