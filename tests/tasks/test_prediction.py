@@ -179,8 +179,10 @@ def test_validation_on_networks_of_one_accuracy_is_refused(cnns, tmp_path):
     for sizes, found in (((10, 10, 10), "10 of accuracy 0.5"), ((10, 1, 19), "1 of accuracy 0.5")):
         split = np.repeat(["train", "validation", "test"], sizes)
         cut = zoo.write_zoo(tmp_path / found, cnns.weights[:30], columns=columns | {"split": split})
+        table = recipe("cnn-generalization", [Variant("mlp", "mlp")])
         with pytest.raises(ws.ZooError, match=f"validation split: expected networks of several accuracies.*{found}"):
-            Generalization(cut)
+            tasks.run_recipe(table, cut, tmp_path / "runs", progress=False)
+        assert Generalization(cut).size("validation") == sizes[1]  # which evaluation of a finished run may read
 
 
 def test_a_split_that_the_settings_empty_is_named(cnns, tmp_path):

@@ -50,8 +50,8 @@ class Generalization(Prediction):
         mixup: mixes them, and their accuracies, afterwards.
 
     Raises:
-        ZooError: if the zoo has no such column, or it is no accuracy, or no network is left, or all of validation have
-            one accuracy; with ``train_on_all_steps``, if one network is in the training split and in another one.
+        ZooError: if the zoo has no such column, or it is no accuracy, or no network is left; with
+            ``train_on_all_steps``, if one network is in the training split and in another one.
         RecipeError: for another loss, powers that are no numbers from 0 to 30, or thresholds that are no accuracies; or
             one of them twice; for ``train_on_all_steps`` without a step.
     """
@@ -90,13 +90,16 @@ class Generalization(Prediction):
             raise RecipeError("train_on_all_steps: expected a step for validation and test beside it, found none")
         super().__init__(zoo, column, kept, augment, mixup)
         self.name, self.scales, self.thresholds = name, scales, thresholds
-        validated = self.targets.get("validation", torch.arange(2))
-        if len(validated.unique()) < 2:
-            raise ZooError(
-                f"{zoo.path}: validation split: expected networks of several accuracies, as τ compares their order, "
-                f"found {len(validated)} of accuracy {validated[0]:g}; make the split larger"
-            )
         self._loss = F.binary_cross_entropy_with_logits if loss == "bce" else _squared_error
+
+    def check_selection(self) -> None:
+        """ZooError if τ is not defined on the validation networks, so that no epoch could be the best one."""
+        accuracy = self.targets["validation"]
+        if len(accuracy.unique()) < 2:
+            raise ZooError(
+                f"{self.zoo.path}: validation split: expected networks of several accuracies, as τ compares their "
+                f"order, found {len(accuracy)} of accuracy {accuracy[0]:g}; make the split larger"
+            )
 
     def target(self, values: np.ndarray) -> Tensor:
         """Accuracies."""

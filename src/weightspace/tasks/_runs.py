@@ -20,6 +20,7 @@ from ..space import WeightFeatures, WeightSpace, from_description
 from ..zoo import FitRecipe, Zoo
 from ._classification import InrClassification, InrClassificationSettings
 from ._editing import EditingSettings
+from ._generalization import Generalization
 from ._recipe import Recipe, Variant, structure
 from ._task import RecipeTask, TaskSettings
 from ._trees import TREES, Trees
@@ -103,6 +104,8 @@ def run_recipe(
         hint = f"none of its {there} networks counts, by the settings of the task"
         hint = hint if there else "make the zoo with splits=(train, validation, test)"
         raise ZooError(f"{zoo.path}: the {empty[0]} split is empty; {hint}")
+    if isinstance(task, Generalization):
+        task.check_selection()
     references = {name: round(task.factor * x, 3) for name, x in task.references().items()} | recipe.references
     folders = []
     for seed in seeds or recipe.seeds:

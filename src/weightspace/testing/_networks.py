@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TypeVar
 
 import torch
@@ -17,7 +18,7 @@ Option = TypeVar("Option")
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Hardswish, nn.Identity)
 
 
-class Builder:
+class Builder(ABC):
     """Draws the parts of a network; a kind of input adds its own.
 
     Args:
@@ -59,13 +60,13 @@ class Builder:
         return nn.ReLU(inplace=True) if in_place and kind is nn.ReLU and self.pick(True, False) else kind()
 
     # -------------------------------------------------------------------------------------------------------- blocks
+    @abstractmethod
     def stem(self, width: int) -> tuple[Tensor, nn.Module]:
         """An example input, and what brings it to a width."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, width: int, classes: int) -> nn.Module:
         """What makes the outputs."""
-        raise NotImplementedError
 
     def linear(self, width: int, out: int) -> nn.Module:
         """A layer with weights."""

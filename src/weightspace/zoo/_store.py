@@ -86,11 +86,8 @@ class ZooFolder:
         differing = [key for key in asked if folder.manifest.get(key) != asked[key]]
         if differing:
             shown = {"content": "images, labels or splits"}
-            named = {"networks": "stored networks"}
-            shown |= {
-                key: f"{named.get(key, key)} ({folder.manifest.get(key)!r}, now {asked[key]!r})"
-                for key in ("networks", "seed", "recipe")
-            }
+            names = {"networks": "stored networks", "seed": "seed", "recipe": "recipe"}
+            shown |= {key: f"{name} ({folder.manifest.get(key)!r}, now {asked[key]!r})" for key, name in names.items()}
             raise ZooError(
                 f"{path} holds another zoo: it differs in {', '.join(shown.get(key, key) for key in differing)}; "
                 "choose another folder"
